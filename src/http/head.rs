@@ -1,0 +1,371 @@
+//! The status line and headers of an answer, and how its body ends.
+
+use std::io::{BufRead, ErrorKind};
+
+use super::error::Limit;
+use super::{Error, limits};
+
+const HEAD: Limit = Limit {
+    what: "the head",
+    most: limits::HEAD_BYTES,
+    unit: "bytes",
+};
+
+/// The head of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The status code, 100–999.
+    pub status: u16,
+    /// The text after the status code; may be empty.
+    pub reason: String,
+    /// Names in lower case, values without surrounding blanks, in the order they came.
+    headers: Vec<(String, String)>,
+    http_1_0: bool,
+}
+
+/// How the end of a body is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// So many bytes.
+    Length(u64),
+    /// Chunks, the last one of size zero.
+    Chunked,
+    /// Everything until the peer closes.
+    UntilClose,
+}
+
+impl Head {
+    /// Reads one head, up to and with the empty line.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the stream ends first, [`Error::TooLarge`], [`Error::Malformed`], or
+    /// what reading gives.
+    pub(super) fn read(reader: &mut impl BufRead) -> Result<Self, Error> {
+        let mut left = limits::HEAD_BYTES;
+        let first = read_line(reader, &mut left, HEAD)?;
+        let (http_1_0, status, reason) = parse_status_line(&first)?;
+        let mut headers = Vec::new();
+        loop {
+            let line = read_line(reader, &mut left, HEAD).map_err(Error::in_answer)?;
+            if line.is_empty() {
+                break;
+            }
+            if headers.len() == limits::HEADERS {
+                return Err(Error::TooLarge(Limit {
+                    what: "the head",
+                    most: limits::HEADERS,
+                    unit: "headers",
+                }));
+            }
+            headers.push(parse_header(&line)?);
+        }
+        Ok(Self {
+            status,
+            reason,
+            headers,
+            http_1_0,
+        })
+    }
+
+    /// The first value of a header; `name` in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.values(name).next()
+    }
+
+    fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.headers
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn has_token(&self, name: &str, token: &str) -> bool {
+        self.values(name)
+            .flat_map(|value| value.split(','))
+            .any(|part| part.trim().eq_ignore_ascii_case(token))
+    }
+
+    /// Whether the connection stays open after the body (RFC 9112, 9.3).
+    pub(super) fn keeps_alive(&self) -> bool {
+        if self.has_token("connection", "close") {
+            return false;
+        }
+        !self.http_1_0 || self.has_token("connection", "keep-alive")
+    }
+
+    /// How the body ends (RFC 9112, 6.3), for an answer to GET.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if the head contradicts itself or names a coding other than `chunked`.
+    pub(super) fn framing(&self) -> Result<Framing, Error> {
+        if matches!(self.status, 204 | 304) {
+            return Ok(Framing::Length(0));
+        }
+        let mut codings = self.values("transfer-encoding");
+        if let Some(coding) = codings.next() {
+            if codings.next().is_some() || !coding.eq_ignore_ascii_case("chunked") {
+                return Err(Error::Malformed(format!(
+                    "unknown Transfer-Encoding {coding:?}"
+                )));
+            }
+            return Ok(Framing::Chunked);
+        }
+        let mut length = None;
+        for value in self.values("content-length") {
+            let parsed = decimal(value).ok_or_else(|| bad_length(value))?;
+            if length.is_some_and(|known| known != parsed) {
+                return Err(bad_length(value));
+            }
+            length = Some(parsed);
+        }
+        Ok(length.map_or(Framing::UntilClose, Framing::Length))
+    }
+}
+
+fn bad_length(value: &str) -> Error {
+    Error::Malformed(format!("bad Content-Length {value:?}"))
+}
+
+/// Digits only: `str::parse` would take a sign as well.
+fn decimal(text: &str) -> Option<u64> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+fn parse_status_line(line: &[u8]) -> Result<(bool, u16, String), Error> {
+    let malformed = || {
+        let start = String::from_utf8_lossy(&line[..line.len().min(60)]);
+        Error::Malformed(format!("it starts with {start:?}"))
+    };
+    let text = line.strip_prefix(b"HTTP/1.").ok_or_else(malformed)?;
+    let (http_1_0, text) = match text {
+        [b'0', b' ', text @ ..] => (true, text),
+        [b'1'..=b'9', b' ', text @ ..] => (false, text),
+        _ => return Err(malformed()),
+    };
+    let (code, reason) = match text {
+        [a, b, c] => ([*a, *b, *c], &[][..]),
+        [a, b, c, b' ', reason @ ..] => ([*a, *b, *c], reason),
+        _ => return Err(malformed()),
+    };
+    let status = std::str::from_utf8(&code)
+        .ok()
+        .and_then(decimal)
+        .and_then(|status| u16::try_from(status).ok())
+        .filter(|status| *status >= 100)
+        .ok_or_else(malformed)?;
+    Ok((
+        http_1_0,
+        status,
+        String::from_utf8_lossy(reason).into_owned(),
+    ))
+}
+
+fn parse_header(line: &[u8]) -> Result<(String, String), Error> {
+    let line = String::from_utf8_lossy(line);
+    match line.split_once(':') {
+        // A blank before the colon, or a folded line, could hide a length from one of two readers.
+        Some((name, value)) if !name.is_empty() && !name.contains([' ', '\t']) => {
+            Ok((name.to_ascii_lowercase(), value.trim().to_owned()))
+        }
+        _ => Err(Error::Malformed(format!(
+            "bad header {:?}",
+            line.chars().take(60).collect::<String>()
+        ))),
+    }
+}
+
+/// Reads up to and with the next CRLF, and returns the line without it.
+/// Takes what it read off `left`, which starts as what `limit` says.
+pub(super) fn read_line(
+    reader: &mut impl BufRead,
+    left: &mut usize,
+    limit: Limit,
+) -> Result<Vec<u8>, Error> {
+    let mut line = Vec::new();
+    loop {
+        let available = fill(reader).map_err(|error| {
+            if line.is_empty() {
+                error
+            } else {
+                error.in_answer()
+            }
+        })?;
+        let newline = available.iter().position(|byte| *byte == b'\n');
+        let taken = newline.map_or(available.len(), |at| at + 1);
+        if taken > *left {
+            return Err(Error::TooLarge(limit));
+        }
+        *left -= taken;
+        line.extend_from_slice(&available[..taken]);
+        reader.consume(taken);
+        if newline.is_some() {
+            // A lone LF may end a line for some, and not for others: not here.
+            let end = line.len().checked_sub(2).filter(|end| line[*end] == b'\r');
+            line.truncate(end.ok_or_else(|| Error::Malformed("a line ends without CR".into()))?);
+            return Ok(line);
+        }
+    }
+}
+
+/// The bytes that are there, at least one; [`Error::Closed`] at the end of the stream.
+pub(super) fn fill(reader: &mut impl BufRead) -> Result<&[u8], Error> {
+    // Two calls, since the borrow checker cannot yet see that a retried one lends nothing.
+    while let Err(error) = reader.fill_buf() {
+        if error.kind() != ErrorKind::Interrupted {
+            return Err(Error::from(error).unanswered());
+        }
+    }
+    match reader.fill_buf()? {
+        [] => Err(Error::Closed { in_answer: false }),
+        available => Ok(available),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Head, Error> {
+        Head::read(&mut &bytes[..])
+    }
+
+    fn framing(headers: &str) -> Result<Framing, String> {
+        let head = read(format!("HTTP/1.1 200 OK\r\n{headers}\r\n").as_bytes()).unwrap();
+        head.framing().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn status_lines() {
+        for (line, want) in [
+            ("HTTP/1.1 200 OK", Some((200, "OK"))),
+            ("HTTP/1.0 404 Not Found", Some((404, "Not Found"))),
+            ("HTTP/1.1 500 ", Some((500, ""))),
+            ("HTTP/1.1 500", Some((500, ""))),
+            ("HTTP/1.1 099 Low", None),
+            ("HTTP/1.1 +20 Sign", None),
+            ("HTTP/1.1 2000 Long", None),
+            ("HTTP/1.1 20", None),
+            ("HTTP/1.1  200 OK", None),
+            ("HTTP/2 200", None),
+            ("HTTP/2.0 200 OK", None),
+            ("http/1.1 200 OK", None),
+            ("ICY 200 OK", None),
+            ("", None),
+            ("{\"message\":\"hello\"}", None),
+        ] {
+            let got = read(format!("{line}\r\n\r\n").as_bytes()).ok();
+            let got = got.as_ref().map(|head| (head.status, head.reason.as_str()));
+            assert_eq!(got, want, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn headers_are_found_whatever_their_case_and_blanks() {
+        let head =
+            read(b"HTTP/1.1 200 OK\r\nAPI-version:\t1.51 \r\nServer:a:b\r\nX:\r\n\r\n").unwrap();
+        assert_eq!(head.header("api-version"), Some("1.51"));
+        assert_eq!(head.header("server"), Some("a:b"));
+        assert_eq!(head.header("x"), Some(""));
+        assert_eq!(head.header("y"), None);
+    }
+
+    #[test]
+    fn bad_headers() {
+        for line in [
+            "a: b\nc: d",
+            "nothing",
+            ": value",
+            "Length : 5",
+            " folded: line",
+            "\tx",
+        ] {
+            let bytes = format!("HTTP/1.1 200 OK\r\nA: b\r\n{line}\r\n\r\n");
+            assert!(
+                matches!(read(bytes.as_bytes()), Err(Error::Malformed(_))),
+                "{line:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn body_framing() {
+        for (headers, want) in [
+            ("", Some(Framing::UntilClose)),
+            ("Content-Length: 0\r\n", Some(Framing::Length(0))),
+            (
+                "Content-Length: 18446744073709551615\r\n",
+                Some(Framing::Length(u64::MAX)),
+            ),
+            (
+                "Content-Length: 5\r\nContent-Length: 5\r\n",
+                Some(Framing::Length(5)),
+            ),
+            ("Content-Length: 5\r\nContent-Length: 6\r\n", None),
+            ("Content-Length: +5\r\n", None),
+            ("Content-Length: -5\r\n", None),
+            ("Content-Length: 5, 5\r\n", None),
+            ("Content-Length: 0x5\r\n", None),
+            ("Content-Length: \r\n", None),
+            ("Content-Length: 18446744073709551616\r\n", None),
+            ("Transfer-Encoding: chunked\r\n", Some(Framing::Chunked)),
+            ("transfer-encoding: Chunked\r\n", Some(Framing::Chunked)),
+            (
+                "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+                Some(Framing::Chunked),
+            ),
+            ("Transfer-Encoding: gzip, chunked\r\n", None),
+            ("Transfer-Encoding: identity\r\n", None),
+        ] {
+            assert_eq!(framing(headers).ok(), want, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn keep_alive() {
+        for (head, want) in [
+            ("HTTP/1.1 200 OK\r\n", true),
+            ("HTTP/1.1 200 OK\r\nConnection: close\r\n", false),
+            ("HTTP/1.1 200 OK\r\nConnection: x, Close\r\n", false),
+            ("HTTP/1.0 200 OK\r\n", false),
+            ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n", true),
+        ] {
+            let head_read = read(format!("{head}\r\n").as_bytes()).unwrap();
+            assert_eq!(head_read.keeps_alive(), want, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_of_exactly_the_limit_is_read_and_one_byte_more_is_not() {
+        let frame = "HTTP/1.1 200 OK\r\nX: \r\n\r\n".len();
+        for (padding, fits) in [
+            (limits::HEAD_BYTES - frame, true),
+            (limits::HEAD_BYTES - frame + 1, false),
+        ] {
+            let bytes = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(padding));
+            let result = read(bytes.as_bytes());
+            assert_eq!(result.is_ok(), fits, "{padding}");
+            if let Err(error) = result {
+                assert!(error.to_string().contains("32768 bytes"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_stops_at_the_limit() {
+        let mut endless = std::io::BufReader::new(std::io::repeat(b'x'));
+        let error = Head::read(&mut endless).unwrap_err();
+        assert!(matches!(error, Error::TooLarge(_)), "{error}");
+    }
+
+    #[test]
+    fn one_header_more_than_the_limit() {
+        for (count, fits) in [(limits::HEADERS, true), (limits::HEADERS + 1, false)] {
+            let bytes = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(count));
+            assert_eq!(read(bytes.as_bytes()).is_ok(), fits, "{count}");
+        }
+    }
+}

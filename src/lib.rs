@@ -1,0 +1,18 @@
+//! A Prometheus exporter for the exit codes of stopped Docker containers.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! socket bytes → http → engine (JSON) → ledger → exposition (text) → publication → server
+//!                       └───────────── collector ─────────────────┘
+//! ```
+//!
+//! The `collector`'s thread owns all that is known of containers, in a `ledger`; it asks the
+//! `engine` and publishes a finished text. The `server`'s threads answer with that text,
+//! whatever Docker is doing at that moment. What decides (which state, which `reason`, which
+//! `labels`, which text) is pure functions of plain values.
+//!
+//! It never sends Docker anything but `GET`: there is no code that could. It has no async runtime,
+//! no `unsafe` of its own, and it opens no other connection.
+
+pub mod http;
