@@ -1,0 +1,253 @@
+//! What can go wrong between this program and the Engine, in words for a tired operator.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use crate::credentials::{Credentials, Ownership};
+use crate::http;
+
+use super::Address;
+
+/// A request to the Engine that failed: what was asked, and why there is no good answer.
+#[derive(Debug)]
+pub struct Error {
+    /// The path that was asked for.
+    pub path: String,
+    /// What went wrong.
+    pub kind: Kind,
+}
+
+/// What went wrong with a request.
+#[derive(Debug)]
+pub enum Kind {
+    /// No connection to the Engine.
+    Unreachable {
+        /// Why, with the remedy.
+        why: String,
+        /// The socket's mode, or that of a directory above it, does not let this process in.
+        denied: bool,
+    },
+    /// The connection broke, or what came was not HTTP within the limits.
+    Http(http::Error),
+    /// The Engine, or a proxy before it, answered with an error.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// What the answer says, shortened.
+        message: String,
+    },
+    /// The answer is not the JSON that it should be.
+    Json(String),
+}
+
+impl Error {
+    /// Whether the container that was asked for is gone.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.kind, Kind::Refused { status: 404, .. })
+    }
+
+    /// Whether there is no connection to an Engine at all.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self.kind, Kind::Unreachable { .. })
+    }
+
+    /// Whether no whole answer came, as opposed to one that is of no use.
+    #[must_use]
+    pub fn is_transport(&self) -> bool {
+        matches!(self.kind, Kind::Unreachable { .. } | Kind::Http(_))
+    }
+
+    /// What an operator would have to do about it.
+    #[must_use]
+    pub fn complaint(&self) -> Complaint {
+        match &self.kind {
+            Kind::Unreachable { denied: true, .. } => Complaint::Denied,
+            Kind::Unreachable { denied: false, .. } | Kind::Http(http::Error::Closed { .. }) => {
+                Complaint::Down
+            }
+            Kind::Http(_) | Kind::Refused { .. } | Kind::Json(_) => Complaint::BadAnswers,
+        }
+    }
+}
+
+/// Errors by their remedy: of several with the same one, an operator wants to read the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Complaint {
+    /// There is no Engine, or it goes down: it must be started, or its socket mounted.
+    Down,
+    /// This process may not connect to it.
+    Denied,
+    /// It answers, but not as it should.
+    BadAnswers,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Unreachable { why, .. } => f.write_str(why),
+            Kind::Http(error) => write!(f, "GET {}: {error}", self.path),
+            Kind::Refused { status, message } => {
+                write!(f, "GET {} was answered with {status}", self.path)?;
+                if !message.is_empty() {
+                    write!(f, ": {message}")?;
+                }
+                Ok(())
+            }
+            Kind::Json(why) => write!(f, "GET {}: the answer's JSON is bad: {why}", self.path),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Says why a connection could not be made, and what to do about it.
+pub(super) fn unreachable(address: &Address, error: &io::Error) -> Kind {
+    let why = match address {
+        Address::Tcp(_) => format!("cannot connect to {address}: {error}"),
+        Address::Unix(path) => diagnose_socket(
+            path,
+            error,
+            Ownership::of(path),
+            Credentials::of_this_process().as_ref(),
+        ),
+    };
+    Kind::Unreachable {
+        why,
+        denied: error.kind() == ErrorKind::PermissionDenied,
+    }
+}
+
+fn diagnose_socket(
+    path: &Path,
+    error: &io::Error,
+    socket: Option<Ownership>,
+    credentials: Option<&Credentials>,
+) -> String {
+    let path = path.display();
+    match (error.kind(), socket) {
+        (ErrorKind::NotFound, _) => {
+            format!("no Docker socket at {path}: is Docker running, and is its socket mounted?")
+        }
+        (_, Some(socket)) if !socket.is_socket => format!(
+            "{path} is not a socket: Docker makes a directory where the mounted socket does not exist; \
+             mount the right path"
+        ),
+        (ErrorKind::PermissionDenied, socket) => {
+            let mut text = format!("no permission to connect to {path}");
+            if let (Some(socket), Some(credentials)) = (socket, credentials) {
+                text += &format!(" ({socket}; this process has {credentials})");
+            }
+            match socket {
+                Some(socket) if socket.group_may_connect() => {
+                    text += &format!(": run it with --group-add {}", socket.gid);
+                }
+                Some(socket) => text += &format!(": run it with --user {}", socket.uid),
+                None => text += ": a directory on the way cannot be entered",
+            }
+            text
+        }
+        (ErrorKind::ConnectionRefused, _) => format!(
+            "nobody listens on {path}: Docker is down, or it made its socket anew after this one was \
+             mounted (mount the socket's directory instead)"
+        ),
+        _ => format!("cannot connect to {path}: {error}"),
+    }
+}
+
+/// The message of an error's body: Docker's and Podman's JSON, or a proxy's text, on one line.
+pub(super) fn message(body: &[u8]) -> String {
+    const LONGEST: usize = 300;
+    let text = String::from_utf8_lossy(body);
+    let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    let message = json.as_ref().and_then(|json| json.get("message")?.as_str());
+    let text = message.unwrap_or(&text);
+    if text.trim_start().starts_with('<') {
+        return "a page of HTML, so a proxy's".into();
+    }
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_cannot_be_used_comes_with_its_remedy() {
+        let socket = |mode| {
+            Some(Ownership {
+                uid: 0,
+                gid: 998,
+                mode,
+                is_socket: true,
+            })
+        };
+        let directory = Some(Ownership {
+            uid: 0,
+            gid: 0,
+            mode: 0o755,
+            is_socket: false,
+        });
+        let credentials = Credentials {
+            uid: 65534,
+            gid: 65534,
+            groups: vec![],
+        };
+        for (kind, socket, want) in [
+            (
+                ErrorKind::NotFound,
+                None,
+                "no Docker socket at /s: is Docker running",
+            ),
+            (
+                ErrorKind::PermissionDenied,
+                socket(0o660),
+                "(owner 0, group 998, mode 0660; this process has uid 65534, gid 65534): run it with --group-add 998",
+            ),
+            (
+                ErrorKind::PermissionDenied,
+                socket(0o600),
+                "run it with --user 0",
+            ),
+            (ErrorKind::PermissionDenied, None, "a directory on the way"),
+            (
+                ErrorKind::ConnectionRefused,
+                socket(0o660),
+                "nobody listens on /s",
+            ),
+            (
+                ErrorKind::ConnectionRefused,
+                directory,
+                "/s is not a socket",
+            ),
+            (ErrorKind::Other, socket(0o660), "cannot connect to /s"),
+        ] {
+            let text = diagnose_socket(Path::new("/s"), &kind.into(), socket, Some(&credentials));
+            assert!(text.contains(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn messages_are_one_short_line() {
+        for (body, want) in [
+            (
+                r#"{"message":"No such container: x"}"#,
+                "No such container: x",
+            ),
+            ("page not found\n", "page not found"),
+            ("<html><body>Forbidden", "a page of HTML, so a proxy's"),
+            ("a\n\tb\r\n", "a b"),
+            (r#"{"error":1}"#, r#"{"error":1}"#),
+            ("", ""),
+        ] {
+            assert_eq!(message(body.as_bytes()), want);
+        }
+        assert_eq!(message("é".repeat(400).as_bytes()).chars().count(), 301);
+    }
+}

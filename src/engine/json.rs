@@ -1,0 +1,386 @@
+//! The Engine's JSON, read with patience: what is missing, `null` or of another type is absent,
+//! and nothing that one container says can spoil the others.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::status::{State, Status};
+
+/// Docker labels, sorted by the bytes of their keys.
+pub type Labels = BTreeMap<String, String>;
+
+/// One element of `/containers/json`, borrowed from the answer's bytes.
+#[derive(Debug)]
+pub struct Listed<'a> {
+    /// The container's id, 64 hexadecimal digits.
+    pub id: Cow<'a, str>,
+    /// Its own name, without the leading `/`; empty if unknown.
+    pub name: Cow<'a, str>,
+    /// The name of its image, or the image's id once the name has moved on.
+    pub image: Cow<'a, str>,
+    /// What it does, and how its last run ended.
+    pub status: Status,
+    labels: Option<&'a RawValue>,
+}
+
+impl Listed<'_> {
+    /// Its Docker labels. They are parsed at each call: of a known container they are not needed.
+    #[must_use]
+    pub fn labels(&self) -> Labels {
+        let value = self.labels.map(|raw| serde_json::from_str(raw.get()));
+        labels(value.and_then(Result::ok).as_ref())
+    }
+}
+
+/// Reads the answer to `/containers/json`. Elements without an id are left out.
+///
+/// # Errors
+/// If it is not a JSON array (or `null`, which is how Go may write an empty one).
+pub fn listing(text: &str) -> serde_json::Result<Vec<Listed<'_>>> {
+    let elements: Option<Vec<Element<'_>>> = serde_json::from_str(text)?;
+    let elements = elements.unwrap_or_default();
+    Ok(elements.into_iter().filter_map(|Element(it)| it).collect())
+}
+
+/// An element of the listing's array, whatever its type.
+struct Element<'a>(Option<Listed<'a>>);
+
+impl<'de> Deserialize<'de> for Element<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ElementVisitor)
+    }
+}
+
+struct ElementVisitor;
+
+/// The keys that are read; all others are skipped.
+#[derive(serde::Deserialize)]
+#[serde(field_identifier)]
+enum Key {
+    Id,
+    Names,
+    Image,
+    State,
+    Status,
+    Labels,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Visitor<'de> for ElementVisitor {
+    type Value = Element<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a container")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut id, mut names, mut image) = (None, None, None);
+        let (mut state, mut status, mut labels) = (None, None, None);
+        while let Some(key) = map.next_key()? {
+            let place: &mut Option<&'de RawValue> = match key {
+                Key::Id => &mut id,
+                Key::Names => &mut names,
+                Key::Image => &mut image,
+                Key::State => &mut state,
+                Key::Status => &mut status,
+                Key::Labels => &mut labels,
+                Key::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *place = Some(map.next_value()?);
+        }
+        let text = |raw: Option<&'de RawValue>| raw.and_then(text);
+        let Some(id) = text(id).filter(|id| !id.is_empty()) else {
+            return Ok(Element(None));
+        };
+        Ok(Element(Some(Listed {
+            id,
+            name: own_name(names).unwrap_or_default(),
+            image: text(image).unwrap_or_default(),
+            status: Status::parse(text(state).as_deref(), &text(status).unwrap_or_default()),
+            labels,
+        })))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Element(None))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Element(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Element(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Element(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Element(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Element(None))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Element(None))
+    }
+}
+
+/// A JSON string, borrowed where it has no escapes.
+fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    #[derive(serde::Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    let text: Option<Text<'_>> = serde_json::from_str(raw.get()).ok();
+    text.map(|Text(text)| text)
+}
+
+/// The container's own name among `Names`, which also has link aliases (`/other/alias`).
+fn own_name(names: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let names: Vec<&RawValue> = serde_json::from_str(names?.get()).ok()?;
+    names.into_iter().filter_map(text).find_map(|name| {
+        let start = usize::from(name.starts_with('/'));
+        (!name[start..].contains('/')).then(|| match name {
+            Cow::Borrowed(name) => Cow::Borrowed(&name[start..]),
+            Cow::Owned(name) => Cow::Owned(name[start..].to_owned()),
+        })
+    })
+}
+
+/// What `/containers/{id}/json` says of a container and its last run.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// `State.Status`.
+    pub state: Option<State>,
+    /// `State.ExitCode`.
+    pub code: Option<i64>,
+    /// `State.Error`: why the last start failed; empty if it did not.
+    pub error: String,
+    /// `State.OOMKilled`: the kernel killed the main process or a child of it in this run.
+    pub oom_killed: bool,
+    /// `State.StartedAt`: when the last run began; absent if there was none.
+    pub started_at: Option<Timestamp>,
+    /// `State.FinishedAt`: when a run ended; after a start still that of the run before.
+    pub finished_at: Option<Timestamp>,
+    /// `RestartCount`: restarts by the restart policy since the daemon started.
+    pub restart_count: Option<u64>,
+    /// `Config.Image`: the image's name as it was given when the container was made.
+    pub image: Option<String>,
+    /// `Config.Labels`.
+    pub labels: Labels,
+    /// `HostConfig.CgroupParent`; empty for the default.
+    pub cgroup_parent: String,
+}
+
+impl Inspected {
+    /// Reads the answer to `/containers/{id}/json`.
+    ///
+    /// # Errors
+    /// If it is not a JSON object.
+    pub fn parse(text: &str) -> serde_json::Result<Self> {
+        let object: serde_json::Map<String, Value> = serde_json::from_str(text)?;
+        let value = Value::Object(object);
+        let at = |pointer| value.pointer(pointer);
+        let text = |pointer| at(pointer).and_then(Value::as_str);
+        Ok(Self {
+            state: text("/State/Status").and_then(State::parse),
+            code: at("/State/ExitCode").and_then(Value::as_i64),
+            error: text("/State/Error").unwrap_or_default().to_owned(),
+            oom_killed: at("/State/OOMKilled").and_then(Value::as_bool) == Some(true),
+            started_at: text("/State/StartedAt").and_then(timestamp),
+            finished_at: text("/State/FinishedAt").and_then(timestamp),
+            restart_count: at("/RestartCount").and_then(Value::as_u64),
+            image: text("/Config/Image").map(str::to_owned),
+            labels: labels(at("/Config/Labels")),
+            cgroup_parent: text("/HostConfig/CgroupParent")
+                .unwrap_or_default()
+                .to_owned(),
+        })
+    }
+}
+
+/// An RFC 3339 time; absent for `0001-01-01T00:00:00Z` and other times before 1970, which mean
+/// never.
+fn timestamp(text: &str) -> Option<Timestamp> {
+    let time: Timestamp = text.parse().ok()?;
+    (time > Timestamp::UNIX_EPOCH).then_some(time)
+}
+
+fn labels(value: Option<&Value>) -> Labels {
+    let Some(Value::Object(object)) = value else {
+        return Labels::new();
+    };
+    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    object.iter().filter_map(text).collect()
+}
+
+/// What `/info` says of the Engine as a whole.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// `ServerVersion`.
+    pub version: String,
+    /// `CgroupDriver`: `cgroupfs`, `systemd` or `none`.
+    pub cgroup_driver: String,
+    /// `CgroupVersion`: `1` or `2`; Engines before 20.10 do not say.
+    pub cgroup_version: String,
+    /// `OperatingSystem`.
+    pub operating_system: String,
+    /// `KernelVersion`.
+    pub kernel_version: String,
+    /// `Architecture`.
+    pub architecture: String,
+    /// It is Podman's compatible API (which alone has `BuildahVersion`).
+    pub podman: bool,
+}
+
+impl Info {
+    /// Reads the answer to `/info`.
+    ///
+    /// # Errors
+    /// If it is not a JSON object.
+    pub fn parse(text: &str) -> serde_json::Result<Self> {
+        let object: serde_json::Map<String, Value> = serde_json::from_str(text)?;
+        let text = |key| object.get(key).and_then(Value::as_str).unwrap_or_default();
+        Ok(Self {
+            version: text("ServerVersion").to_owned(),
+            cgroup_driver: text("CgroupDriver").to_owned(),
+            cgroup_version: text("CgroupVersion").to_owned(),
+            operating_system: text("OperatingSystem").to_owned(),
+            kernel_version: text("KernelVersion").to_owned(),
+            architecture: text("Architecture").to_owned(),
+            podman: object.contains_key("BuildahVersion"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(element: &str) -> Listed<'_> {
+        let mut all = listing(element).unwrap();
+        assert_eq!(all.len(), 1, "{element}");
+        all.remove(0)
+    }
+
+    #[test]
+    fn names() {
+        for (names, want) in [
+            (r#"["/web"]"#, "web"),
+            (r#"["/db/alias","/web"]"#, "web"),
+            (r#"["/web","/db/alias"]"#, "web"),
+            (r#"["web"]"#, "web"),
+            (r#"["/w\u00e9b"]"#, "wéb"),
+            (r#"["/db/alias"]"#, ""),
+            (r#"[null, 5, "/web"]"#, "web"),
+            ("[]", ""),
+            ("null", ""),
+            (r#""/web""#, ""),
+        ] {
+            let text = format!(r#"[{{"Id":"1","Names":{names}}}]"#);
+            assert_eq!(one(&text).name, want, "{names}");
+        }
+    }
+
+    #[test]
+    fn an_odd_container_does_not_touch_the_others() {
+        let good =
+            r#"{"Id":"good","Names":["/ok"],"State":"exited","Status":"Exited (3) 1 second ago"}"#;
+        for odd in [
+            "null",
+            "5",
+            "-5",
+            "1.5",
+            "true",
+            r#""text""#,
+            "[]",
+            r#"[{"Id":"no"}]"#,
+            "{}",
+            r#"{"Id":null}"#,
+            r#"{"Id":""}"#,
+            r#"{"Id":{"a":[1]}}"#,
+        ] {
+            let text = format!("[{odd},{good},{odd}]");
+            let all = listing(&text).unwrap();
+            assert_eq!(all.len(), 1, "{odd}");
+            assert_eq!(all[0].status.code, Some(3));
+        }
+    }
+
+    #[test]
+    fn odd_fields_are_absent_and_the_rest_is_known() {
+        for value in ["null", "7", "[]", "{}", "true", "[{\"a\":[]}]"] {
+            for key in ["Names", "Image", "State", "Labels", "Created", "Ports"] {
+                let text =
+                    format!(r#"[{{"Id":"1","Status":"Exited (3) 1 second ago","{key}":{value}}}]"#);
+                let all = listing(&text).unwrap();
+                assert_eq!(all[0].status.code, Some(3), "{key} {value}");
+                assert!(all[0].labels().is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn labels_keep_what_is_text() {
+        let text = r#"[{"Id":"1","Labels":{"b":"2","a":"1","n":null,"x":5,"q":"\"\n"}}]"#;
+        let labels = one(text).labels();
+        let pairs: Vec<_> = labels
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
+        assert_eq!(pairs, [("a", "1"), ("b", "2"), ("q", "\"\n")]);
+    }
+
+    #[test]
+    fn what_is_no_listing() {
+        assert_eq!(listing("null").unwrap().len(), 0);
+        assert_eq!(listing("[]").unwrap().len(), 0);
+        for text in [
+            "",
+            "{}",
+            "[",
+            "[{}",
+            "{\"message\":\"no\"}",
+            "[]x",
+            "<html>",
+        ] {
+            assert!(listing(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_inspect_with_nothing_in_it() {
+        assert_eq!(Inspected::parse("{}").unwrap(), Inspected::default());
+        let text = r#"{"State":null,"Config":5,"HostConfig":[],"RestartCount":-1}"#;
+        assert_eq!(Inspected::parse(text).unwrap(), Inspected::default());
+        assert!(Inspected::parse("[]").is_err());
+    }
+
+    #[test]
+    fn times() {
+        for (text, want) in [
+            ("0001-01-01T00:00:00Z", None),
+            ("1970-01-01T00:00:00Z", None),
+            ("2026-11-22T08:41:03Z", Some(1_795_336_863)),
+            ("2026-11-22T09:41:03.5+01:00", Some(1_795_336_863)),
+            ("2026-11-22", None),
+            ("", None),
+        ] {
+            assert_eq!(timestamp(text).map(Timestamp::as_second), want, "{text}");
+        }
+    }
+}

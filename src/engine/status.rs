@@ -1,0 +1,273 @@
+//! What the listing says of a container's state: `State` and the text `Status`.
+//!
+//! The text is the only place where a listing has an exit code (moby `container/state.go`,
+//! `State.String`) and the only hint of when it exited (`units.HumanDuration`).
+
+use std::time::Duration;
+
+/// The seven states of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Made, and never started with success.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Its process is frozen.
+    Paused,
+    /// Its process ended and the restart policy will start it again.
+    Restarting,
+    /// It is being removed.
+    Removing,
+    /// Its process ended.
+    Exited,
+    /// Its removal failed half-way.
+    Dead,
+}
+
+impl State {
+    /// All states, in the order of their metric.
+    pub const ALL: [Self; 7] = [
+        Self::Created,
+        Self::Running,
+        Self::Paused,
+        Self::Restarting,
+        Self::Removing,
+        Self::Exited,
+        Self::Dead,
+    ];
+
+    /// The Engine's word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Removing => "removing",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// Reads the Engine's word, Podman's own words included (podman `libpod/define/containerstate.go`).
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "stopping" => Self::Running,
+            "stopped" => Self::Exited,
+            "configured" | "initialized" => Self::Created,
+            word => return Self::ALL.into_iter().find(|state| state.name() == word),
+        })
+    }
+
+    /// Whether its last run is over, for a container that had one.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(
+            self,
+            Self::Restarting | Self::Removing | Self::Exited | Self::Dead
+        )
+    }
+}
+
+/// How long ago something happened: at least `min`, and less than `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Age {
+    /// Lower bound, inclusive.
+    pub min: Duration,
+    /// Upper bound, exclusive.
+    pub max: Duration,
+}
+
+/// The state and, of a container whose run is over, its exit code and age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// `None` if neither text names one of the seven.
+    pub state: Option<State>,
+    /// Signed: Windows and Podman print codes outside 0–255.
+    pub code: Option<i64>,
+    /// Absent where the text has none that is understood.
+    pub age: Option<Age>,
+}
+
+impl Status {
+    /// Reads the listing's `State` and `Status`; either may be missing or unknown.
+    #[must_use]
+    pub fn parse(state: Option<&str>, text: &str) -> Self {
+        let ended = ended(text);
+        let state = state.and_then(State::parse).or_else(|| guess_state(text));
+        match ended.filter(|_| state.is_none_or(State::is_over)) {
+            Some((code, age)) => Self {
+                state,
+                code: Some(code),
+                age: age.strip_suffix(" ago").and_then(parse_age),
+            },
+            None => Self {
+                state,
+                code: None,
+                age: None,
+            },
+        }
+    }
+}
+
+/// The code and the rest of `Exited (N) …` or `Restarting (N) …`.
+fn ended(text: &str) -> Option<(i64, &str)> {
+    let rest = text
+        .strip_prefix("Exited (")
+        .or_else(|| text.strip_prefix("Restarting ("))?;
+    let (code, rest) = rest.split_once(')')?;
+    Some((code.parse().ok()?, rest.trim_start()))
+}
+
+/// The state by the first word of `Status`, for an unknown word in `State`.
+fn guess_state(text: &str) -> Option<State> {
+    Some(match text.split([' ', '(']).next()? {
+        "Up" if text.ends_with("(Paused)") => State::Paused,
+        "Up" => State::Running,
+        "Exited" => State::Exited,
+        "Restarting" => State::Restarting,
+        "Created" => State::Created,
+        "Dead" => State::Dead,
+        "Removal" => State::Removing,
+        _ => return None,
+    })
+}
+
+/// Reads docker/go-units' `HumanDuration`. Its older versions cut hours off where newer ones round
+/// them, so hours and what is made of them may be half an hour early.
+fn parse_age(text: &str) -> Option<Age> {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const HALF_HOUR: u64 = 30 * MINUTE;
+    let span = |min, max| {
+        Some(Age {
+            min: Duration::from_secs(min),
+            max: Duration::from_secs(max),
+        })
+    };
+    match text {
+        "Less than a second" => return span(0, 1),
+        "About a minute" => return span(MINUTE, 2 * MINUTE),
+        "About an hour" => return span(HOUR, 2 * HOUR),
+        _ => {}
+    }
+    let (number, unit) = text.split_once(' ')?;
+    let number: u64 = number.parse().ok()?;
+    let (length, early) = match unit {
+        "second" | "seconds" => (1, 0),
+        "minutes" => (MINUTE, 0),
+        "hours" => (HOUR, HALF_HOUR),
+        "days" => (24 * HOUR, HALF_HOUR),
+        "weeks" => (7 * 24 * HOUR, HALF_HOUR),
+        "months" => (30 * 24 * HOUR, HALF_HOUR),
+        "years" => (365 * 24 * HOUR, HALF_HOUR),
+        _ => return None,
+    };
+    let min = number.checked_mul(length)?;
+    span(min.saturating_sub(early), min.checked_add(length)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_texts() {
+        use State::{Created, Dead, Exited, Paused, Removing, Restarting, Running};
+        for (state, text, want_state, want_code) in [
+            ("exited", "Exited (0) 5 minutes ago", Some(Exited), Some(0)),
+            (
+                "exited",
+                "Exited (137) About an hour ago",
+                Some(Exited),
+                Some(137),
+            ),
+            ("exited", "Exited (-1) 2 days ago", Some(Exited), Some(-1)),
+            (
+                "exited",
+                "Exited (3221225786) 2 days ago",
+                Some(Exited),
+                Some(3_221_225_786),
+            ),
+            ("exited", "", Some(Exited), None),
+            ("exited", "Exited", Some(Exited), None),
+            ("exited", "Exited (", Some(Exited), None),
+            ("exited", "Exited ()", Some(Exited), None),
+            ("exited", "Exited (x) 1 second ago", Some(Exited), None),
+            (
+                "exited",
+                "Exited (99999999999999999999) 1 second ago",
+                Some(Exited),
+                None,
+            ),
+            ("exited", "Exited (7)", Some(Exited), Some(7)),
+            (
+                "restarting",
+                "Restarting (7) 2 seconds ago",
+                Some(Restarting),
+                Some(7),
+            ),
+            (
+                "stopped",
+                "Exited (7) Less than a second ago",
+                Some(Exited),
+                Some(7),
+            ),
+            ("stopping", "Up 2 minutes", Some(Running), None),
+            ("running", "Up 5 minutes", Some(Running), None),
+            ("running", "Up 5 minutes (healthy)", Some(Running), None),
+            ("running", "Exited (1) 5 minutes ago", Some(Running), None),
+            ("paused", "Up 5 minutes (Paused)", Some(Paused), None),
+            ("created", "Created", Some(Created), None),
+            ("initialized", "Created", Some(Created), None),
+            ("dead", "Dead", Some(Dead), None),
+            ("removing", "Removal In Progress", Some(Removing), None),
+            ("frobbed", "Exited (4) 1 second ago", Some(Exited), Some(4)),
+            ("frobbed", "Up 3 seconds (Paused)", Some(Paused), None),
+            ("frobbed", "Frobbing", None, None),
+            ("", "", None, None),
+        ] {
+            let status = Status::parse(Some(state), text);
+            assert_eq!(
+                (status.state, status.code),
+                (want_state, want_code),
+                "{state} {text}"
+            );
+        }
+        assert_eq!(
+            Status::parse(None, "Restarting (1) 1 second ago").code,
+            Some(1)
+        );
+    }
+
+    #[test]
+    fn ages() {
+        let hour = 3600;
+        for (text, want) in [
+            ("Less than a second", Some((0, 1))),
+            ("1 second", Some((1, 2))),
+            ("59 seconds", Some((59, 60))),
+            ("About a minute", Some((60, 120))),
+            ("59 minutes", Some((59 * 60, 60 * 60))),
+            ("About an hour", Some((hour, 2 * hour))),
+            ("2 hours", Some((hour + 1800, 3 * hour))),
+            ("2 days", Some((47 * hour + 1800, 72 * hour))),
+            ("2 weeks", Some((14 * 24 * hour - 1800, 21 * 24 * hour))),
+            ("2 months", Some((60 * 24 * hour - 1800, 90 * 24 * hour))),
+            (
+                "2 years",
+                Some((730 * 24 * hour - 1800, 3 * 365 * 24 * hour)),
+            ),
+            ("2 fortnights", None),
+            ("soon", None),
+            ("", None),
+            ("-1 seconds", None),
+            ("18446744073709551615 years", None),
+        ] {
+            let got = parse_age(text).map(|age| (age.min.as_secs(), age.max.as_secs()));
+            assert_eq!(got, want, "{text}");
+        }
+    }
+}
