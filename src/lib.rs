@@ -7,14 +7,18 @@
 //!                       └───────────── collector ─────────────────┘
 //! ```
 //!
-//! The `collector`'s thread owns all that is known of containers, in a `ledger`; it asks the
+//! The `collector`'s thread owns all that is known of containers, in a [`ledger`]; it asks the
 //! [`engine`] and publishes a finished text. The `server`'s threads answer with that text,
-//! whatever Docker is doing at that moment. What decides (which state, which `reason`, which
-//! `labels`, which text) is pure functions of plain values.
+//! whatever Docker is doing at that moment. What decides (which state, which [`reason`], which
+//! [`labels`], which text) is pure functions of plain values.
 //!
 //! It never sends Docker anything but `GET`: there is no code that could. It has no async runtime,
 //! no `unsafe` of its own, and it opens no other connection.
 
+pub mod cgroup;
 pub mod credentials;
 pub mod engine;
 pub mod http;
+pub mod labels;
+pub mod ledger;
+pub mod reason;

@@ -1,0 +1,144 @@
+//! The cgroup path of a container, which is cAdvisor's label `id`.
+
+use crate::engine::Info;
+
+/// How the Engine places its containers in the cgroup tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Layout {
+    driver: Driver,
+    podman: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Driver {
+    #[default]
+    Cgroupfs,
+    Systemd,
+}
+
+impl Layout {
+    /// The layout of an Engine that said this of itself.
+    #[must_use]
+    pub fn of(info: &Info) -> Self {
+        Self {
+            driver: match info.cgroup_driver.as_str() {
+                "systemd" => Driver::Systemd,
+                _ => Driver::Cgroupfs,
+            },
+            podman: info.podman,
+        }
+    }
+
+    /// The path of the container `id` whose `HostConfig.CgroupParent` is `parent` (empty for the
+    /// default), as cAdvisor reports it.
+    ///
+    /// Sources: moby `daemon/oci_linux.go` (`WithCgroups`), runc `libcontainer/cgroups/systemd`
+    /// (`ExpandSlice`), podman `libpod/container_internal_linux.go` and `libpod/container.go`.
+    #[must_use]
+    pub fn path(self, parent: &str, id: &str) -> String {
+        match self.driver {
+            Driver::Cgroupfs => {
+                let (default, prefix) = if self.podman {
+                    ("libpod_parent", "libpod-")
+                } else {
+                    ("docker", "")
+                };
+                let parent = match parent.trim_matches('/') {
+                    "" if parent.is_empty() => default,
+                    parent => parent,
+                };
+                let slash = if parent.is_empty() { "" } else { "/" };
+                format!("/{parent}{slash}{prefix}{id}")
+            }
+            Driver::Systemd => {
+                let (default, prefix) = if self.podman {
+                    ("machine.slice", "libpod")
+                } else {
+                    ("system.slice", "docker")
+                };
+                let parent = parent.trim_matches('/');
+                let slice = if parent.is_empty() { default } else { parent };
+                format!("{}/{prefix}-{id}.scope", expand_slice(slice))
+            }
+        }
+    }
+}
+
+/// The path of a slice, whose name has the names of those above it: `a-b.slice` is
+/// `/a.slice/a-b.slice`.
+fn expand_slice(slice: &str) -> String {
+    // Podman gives some parents as whole paths.
+    let (above, slice) = slice.rsplit_once('/').unwrap_or(("", slice));
+    let mut path = String::new();
+    if !above.is_empty() {
+        path = format!("/{above}");
+    }
+    let Some(name) = slice.strip_suffix(".slice") else {
+        return format!("{path}/{slice}");
+    };
+    if name == "-" {
+        return path;
+    }
+    if !above.is_empty() {
+        return format!("{path}/{slice}");
+    }
+    for (at, _) in name.match_indices('-') {
+        path += &format!("/{}.slice", &name[..at]);
+    }
+    path + "/" + slice
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        for (driver, podman, parent, want) in [
+            ("cgroupfs", false, "", "/docker/ID"),
+            ("cgroupfs", false, "/custom", "/custom/ID"),
+            ("cgroupfs", false, "/custom/deep/", "/custom/deep/ID"),
+            ("cgroupfs", false, "relative", "/relative/ID"),
+            ("cgroupfs", false, "/", "/ID"),
+            ("none", false, "", "/docker/ID"),
+            ("", false, "", "/docker/ID"),
+            ("systemd", false, "", "/system.slice/docker-ID.scope"),
+            (
+                "systemd",
+                false,
+                "user.slice",
+                "/user.slice/docker-ID.scope",
+            ),
+            (
+                "systemd",
+                false,
+                "a-b.slice",
+                "/a.slice/a-b.slice/docker-ID.scope",
+            ),
+            (
+                "systemd",
+                false,
+                "a-b-c.slice",
+                "/a.slice/a-b.slice/a-b-c.slice/docker-ID.scope",
+            ),
+            ("systemd", false, "-.slice", "/docker-ID.scope"),
+            ("systemd", true, "", "/machine.slice/libpod-ID.scope"),
+            (
+                "systemd",
+                true,
+                "/user.slice/user-1000.slice",
+                "/user.slice/user-1000.slice/libpod-ID.scope",
+            ),
+            ("cgroupfs", true, "", "/libpod_parent/libpod-ID"),
+            ("cgroupfs", true, "/custom", "/custom/libpod-ID"),
+        ] {
+            let info = Info {
+                cgroup_driver: driver.into(),
+                podman,
+                ..Info::default()
+            };
+            let path = Layout::of(&info).path(parent, "ID");
+            assert_eq!(path, want, "{driver} {podman} {parent}");
+        }
+    }
+}
