@@ -7,7 +7,7 @@
 //!                       └───────────── collector ─────────────────┘
 //! ```
 //!
-//! The `collector`'s thread owns all that is known of containers, in a [`ledger`]; it asks the
+//! The [`collector`]'s thread owns all that is known of containers, in a [`ledger`]; it asks the
 //! [`engine`] and publishes a finished text. The `server`'s threads answer with that text,
 //! whatever Docker is doing at that moment. What decides (which state, which [`reason`], which
 //! [`labels`], which text) is pure functions of plain values.
@@ -16,9 +16,15 @@
 //! no `unsafe` of its own, and it opens no other connection.
 
 pub mod cgroup;
+pub mod collector;
+pub mod config;
 pub mod credentials;
 pub mod engine;
+pub mod exposition;
 pub mod http;
 pub mod labels;
 pub mod ledger;
+mod process;
+pub mod publication;
 pub mod reason;
+pub mod telemetry;

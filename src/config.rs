@@ -1,0 +1,381 @@
+//! Flags and environment, read once and checked; nothing else reads either.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use lexopt::Arg;
+
+use crate::engine::Address;
+use crate::labels::Filter;
+
+/// What `--help` prints.
+pub const HELP: &str = include_str!("help.txt");
+
+/// What the program was called for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Export until told to stop.
+    Serve(Config),
+    /// Collect once and print.
+    Once(Config),
+    /// Ask the running exporter whether it is well.
+    Healthcheck(Config),
+    /// Print [`HELP`].
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// All settings, valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// Time between full listings.
+    pub interval: Duration,
+    /// Where the Engine is.
+    pub docker_host: Address,
+    /// How long an exit stays after its container was removed.
+    pub retention: Duration,
+    /// Which Docker labels are exported.
+    pub container_labels: Filter,
+    /// Whether the Engine's events are followed.
+    pub events: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::UNSPECIFIED, 9090).into(),
+            interval: Duration::from_secs(15),
+            docker_host: Address::default(),
+            retention: Duration::from_secs(300),
+            container_labels: Filter::default(),
+            events: true,
+        }
+    }
+}
+
+/// A call that cannot be followed, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error(String);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<lexopt::Error> for Error {
+    fn from(error: lexopt::Error) -> Self {
+        Self(format!("{error}; --help lists what there is"))
+    }
+}
+
+/// A setting: its variable, its flag without dashes, what it takes, and how to take it.
+struct Setting {
+    variable: &'static str,
+    flag: &'static str,
+    takes: &'static str,
+    set: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+const SETTINGS: [Setting; 7] = [
+    Setting {
+        variable: "EXPORTER_PORT",
+        flag: "port",
+        takes: "a port, 1-65535",
+        set: |config, text| {
+            config.listen.set_port(whole(text, 1, 65535)?);
+            Ok(())
+        },
+    },
+    Setting {
+        variable: "EXPORTER_ADDRESS",
+        flag: "address",
+        takes: "an IP address, v4 or v6",
+        set: |config, text| {
+            config.listen.set_ip(text.parse::<IpAddr>().map_err(none)?);
+            Ok(())
+        },
+    },
+    Setting {
+        variable: "COLLECTION_INTERVAL",
+        flag: "interval",
+        takes: "whole seconds, 1-86400",
+        set: |config, text| {
+            config.interval = Duration::from_secs(whole(text, 1, 86400)?);
+            Ok(())
+        },
+    },
+    Setting {
+        variable: "DOCKER_HOST",
+        flag: "docker-host",
+        takes: "unix:///path or tcp://host:port",
+        set: |config, text| {
+            config.docker_host = text.parse()?;
+            Ok(())
+        },
+    },
+    Setting {
+        variable: "EXIT_RETENTION",
+        flag: "retention",
+        takes: "whole seconds, 0-4294967295",
+        set: |config, text| {
+            config.retention = Duration::from_secs(whole(text, 0, u32::MAX.into())?);
+            Ok(())
+        },
+    },
+    Setting {
+        variable: "CONTAINER_LABELS",
+        flag: "container-labels",
+        takes: "comma-separated patterns of label keys, with * as wildcard and ! to exclude",
+        set: |config, text| {
+            config.container_labels = text.parse()?;
+            Ok(())
+        },
+    },
+    Setting {
+        variable: "EVENTS",
+        flag: "events",
+        takes: "on or off",
+        set: |config, text| {
+            config.events = match text {
+                "on" => true,
+                "off" => false,
+                _ => return Err(String::new()),
+            };
+            Ok(())
+        },
+    },
+];
+
+impl Command {
+    /// Reads the arguments (without the program's name) and the environment, as `variable` gives
+    /// it. Flags win over variables. An empty variable counts as one that is not set, since that is
+    /// what Compose makes of `${UNSET}` — but an empty `CONTAINER_LABELS` lets no label through:
+    /// who meant to hide labels must not show them all.
+    ///
+    /// # Errors
+    /// [`Error`], naming the variable or flag, the value, and what it takes.
+    pub fn read(
+        arguments: impl IntoIterator<Item = OsString>,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Error> {
+        let mut parser = lexopt::Parser::from_args(arguments);
+        let (mut once, mut healthcheck) = (false, false);
+        let mut flags: [Option<OsString>; SETTINGS.len()] = Default::default();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Arg::Long("help") | Arg::Short('h') => return Ok(Self::Help),
+                Arg::Long("version") | Arg::Short('V') => return Ok(Self::Version),
+                Arg::Long("once") => once = true,
+                Arg::Value(word) if word == "healthcheck" => healthcheck = true,
+                Arg::Long(name) => {
+                    let Some(at) = SETTINGS.iter().position(|it| it.flag == name) else {
+                        return Err(argument.unexpected().into());
+                    };
+                    flags[at] = Some(parser.value()?);
+                }
+                argument => return Err(argument.unexpected().into()),
+            }
+        }
+        let mut config = Config::default();
+        for (setting, flag) in SETTINGS.iter().zip(flags) {
+            if let Some(value) = flag {
+                setting.apply(&mut config, &format!("--{}", setting.flag), &value)?;
+            } else if let Some(value) = variable(setting.variable) {
+                if !value.is_empty() || setting.variable == "CONTAINER_LABELS" {
+                    setting.apply(&mut config, setting.variable, &value)?;
+                }
+            }
+        }
+        match (once, healthcheck) {
+            (false, false) => Ok(Self::Serve(config)),
+            (true, false) => Ok(Self::Once(config)),
+            (false, true) => Ok(Self::Healthcheck(config)),
+            (true, true) => Err(Error("--once and healthcheck exclude each other".into())),
+        }
+    }
+}
+
+impl Setting {
+    fn apply(&self, config: &mut Config, source: &str, value: &OsStr) -> Result<(), Error> {
+        let text = value.to_str().ok_or_else(String::new);
+        text.and_then(|text| (self.set)(config, text))
+            .map_err(|why| {
+                let because = if why.is_empty() { "" } else { " because " };
+                // Debug, so that the line stays one line whatever is in the value.
+                Error(format!(
+                    "{source} cannot be {value:?}{because}{why}; it takes {}",
+                    self.takes
+                ))
+            })
+    }
+}
+
+/// A whole number from `least` to `most`: digits only, no sign.
+fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Result<T, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = digits.then(|| u64::from_str(text).ok()).flatten();
+    number
+        .filter(|number| (least..=most).contains(number))
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(String::new)
+}
+
+/// An error that says no more than what the setting takes.
+fn none<E>(_: E) -> String {
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Command, String> {
+        let lookup = |name: &str| {
+            let found = variables.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        Command::read(arguments.iter().map(OsString::from), lookup).map_err(|error| error.0)
+    }
+
+    fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Config {
+        match read(arguments, variables) {
+            Ok(Command::Serve(config)) => config,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_that_help_names() {
+        let config = config(&[], &[]);
+        assert_eq!(config, Config::default());
+        for (setting, default) in SETTINGS.iter().zip([
+            config.listen.port().to_string(),
+            config.listen.ip().to_string(),
+            config.interval.as_secs().to_string(),
+            config.docker_host.to_string(),
+            config.retention.as_secs().to_string(),
+            config.container_labels.to_string(),
+            if config.events { "on" } else { "off" }.to_string(),
+        ]) {
+            let line = HELP.lines().find(|line| line.contains(setting.variable));
+            let line = line.unwrap_or_else(|| panic!("{} is not in --help", setting.variable));
+            assert!(line.contains(&format!("--{} ", setting.flag)), "{line}");
+            assert!(line.ends_with(&format!(" {default}")), "{line} / {default}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_variables() {
+        let variables = [("EXPORTER_PORT", "1"), ("COLLECTION_INTERVAL", "2")];
+        let config = config(
+            &["--port=3", "--events", "off", "--address", "::1"],
+            &variables,
+        );
+        assert_eq!(config.listen.to_string(), "[::1]:3");
+        assert_eq!(config.interval.as_secs(), 2);
+        assert!(!config.events);
+    }
+
+    #[test]
+    fn a_variable_is_not_read_where_its_flag_is_given() {
+        assert!(read(&["--port", "3"], &[("EXPORTER_PORT", "bad")]).is_ok());
+    }
+
+    #[test]
+    fn empty_variables() {
+        let variables: Vec<_> = SETTINGS.iter().map(|it| (it.variable, "")).collect();
+        let config = config(&[], &variables);
+        assert!(!config.container_labels.lets_through("any"));
+        let unset = Config {
+            container_labels: Filter::default(),
+            ..config
+        };
+        assert_eq!(unset, Config::default());
+    }
+
+    #[test]
+    fn bad_values() {
+        for (variable, value) in [
+            ("EXPORTER_PORT", "0"),
+            ("EXPORTER_PORT", "65536"),
+            ("EXPORTER_PORT", "+80"),
+            ("EXPORTER_PORT", "-1"),
+            ("EXPORTER_PORT", " 80"),
+            ("EXPORTER_PORT", "http"),
+            ("EXPORTER_PORT", "99999999999999999999"),
+            ("EXPORTER_ADDRESS", "localhost"),
+            ("EXPORTER_ADDRESS", "[::]"),
+            ("EXPORTER_ADDRESS", "0.0.0.0:80"),
+            ("COLLECTION_INTERVAL", "0"),
+            ("COLLECTION_INTERVAL", "86401"),
+            ("COLLECTION_INTERVAL", "1.5"),
+            ("COLLECTION_INTERVAL", "15s"),
+            ("DOCKER_HOST", "https://docker:2376"),
+            ("DOCKER_HOST", "/var/run/docker.sock"),
+            ("EXIT_RETENTION", "-1"),
+            ("EXIT_RETENTION", "5m"),
+            ("CONTAINER_LABELS", "*,!"),
+            ("EVENTS", "yes"),
+            ("EVENTS", "ON\n"),
+        ] {
+            let error = read(&[], &[(variable, value)]).unwrap_err();
+            let setting = SETTINGS.iter().find(|it| it.variable == variable).unwrap();
+            assert!(
+                error.starts_with(&format!("{variable} cannot be {value:?}")),
+                "{error}"
+            );
+            assert!(error.ends_with(setting.takes), "{error}");
+            assert_eq!(error.lines().count(), 1);
+            let flag = format!("--{}", setting.flag);
+            let error = read(&[&format!("{flag}={value}")], &[]).unwrap_err();
+            assert!(error.starts_with(&flag), "{error}");
+        }
+        let error = read(&[], &[("DOCKER_HOST", "https://docker:2376")]).unwrap_err();
+        assert_eq!(
+            error,
+            "DOCKER_HOST cannot be \"https://docker:2376\" because https is not supported \
+             (no TLS, no SSH, no named pipes); it takes unix:///path or tcp://host:port"
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_not_text() {
+        use std::os::unix::ffi::OsStringExt;
+        let lookup = |name: &str| (name == "EVENTS").then(|| OsString::from_vec(vec![0xff]));
+        let error = Command::read([], lookup).unwrap_err();
+        assert!(error.0.starts_with("EVENTS cannot be \"\\xFF\""), "{error}");
+    }
+
+    #[test]
+    fn calls() {
+        assert!(matches!(read(&["--once"], &[]), Ok(Command::Once(_))));
+        assert!(matches!(
+            read(&["healthcheck"], &[]),
+            Ok(Command::Healthcheck(_))
+        ));
+        assert_eq!(read(&["-h"], &[]), Ok(Command::Help));
+        assert_eq!(read(&["--help"], &[("EVENTS", "bad")]), Ok(Command::Help));
+        assert_eq!(read(&["-V"], &[]), Ok(Command::Version));
+        assert_eq!(read(&["--version"], &[]), Ok(Command::Version));
+        for bad in [
+            &["--nonsense"][..],
+            &["nonsense"],
+            &["-x"],
+            &["--port"],
+            &["--once=yes"],
+            &["--once", "healthcheck"],
+        ] {
+            let error = read(bad, &[]).unwrap_err();
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The standard `process_*` metrics, from `/proc/self`.
+//!
+//! The `prometheus` crate has a collector of its own, which counts whole seconds of CPU: of a
+//! program that takes a few milliseconds a minute it would show nothing for hours.
+
+use std::fs;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Counter, IntGauge};
+
+/// Clock ticks in a second as `/proc` counts them: `USER_HZ`, fixed at 100 on Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Reads `/proc/self` at each scrape. What cannot be read keeps its last value.
+#[derive(Debug)]
+pub(crate) struct Process {
+    cpu_seconds: Counter,
+    open_fds: IntGauge,
+    max_fds: IntGauge,
+    virtual_bytes: IntGauge,
+    resident_bytes: IntGauge,
+    start_seconds: IntGauge,
+    threads: IntGauge,
+}
+
+impl Process {
+    pub(crate) fn new() -> prometheus::Result<Self> {
+        Ok(Self {
+            cpu_seconds: Counter::new(
+                "process_cpu_seconds_total",
+                "Total user and system CPU time spent in seconds.",
+            )?,
+            open_fds: IntGauge::new("process_open_fds", "Number of open file descriptors.")?,
+            max_fds: IntGauge::new(
+                "process_max_fds",
+                "Maximum number of open file descriptors.",
+            )?,
+            virtual_bytes: IntGauge::new(
+                "process_virtual_memory_bytes",
+                "Virtual memory size in bytes.",
+            )?,
+            resident_bytes: IntGauge::new(
+                "process_resident_memory_bytes",
+                "Resident memory size in bytes.",
+            )?,
+            start_seconds: IntGauge::new(
+                "process_start_time_seconds",
+                "Start time of the process since unix epoch in seconds.",
+            )?,
+            threads: IntGauge::new("process_threads", "Number of OS threads in the process.")?,
+        })
+    }
+
+    fn parts(&self) -> [&dyn Collector; 7] {
+        [
+            &self.cpu_seconds,
+            &self.open_fds,
+            &self.max_fds,
+            &self.virtual_bytes,
+            &self.resident_bytes,
+            &self.start_seconds,
+            &self.threads,
+        ]
+    }
+
+    fn read(&self) {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        if let Some((ticks, started)) = cpu_and_start(&read("/proc/self/stat")) {
+            let seconds = ticks / TICKS_PER_SECOND;
+            // Two scrapes at a time must not make it go back.
+            self.cpu_seconds
+                .inc_by((seconds - self.cpu_seconds.get()).max(0.0));
+            if let Some(boot) = number_after(&read("/proc/stat"), "btime") {
+                // A start time is of a size that a float holds exactly.
+                #[allow(clippy::cast_possible_truncation)]
+                self.start_seconds
+                    .set(boot + (started / TICKS_PER_SECOND) as i64);
+            }
+        }
+        let status = read("/proc/self/status");
+        for (name, gauge, factor) in [
+            ("VmSize:", &self.virtual_bytes, 1024),
+            ("VmRSS:", &self.resident_bytes, 1024),
+            ("Threads:", &self.threads, 1),
+        ] {
+            if let Some(number) = number_after(&status, name) {
+                gauge.set(number * factor);
+            }
+        }
+        if let Some(limit) = number_after(&read("/proc/self/limits"), "Max open files") {
+            self.max_fds.set(limit);
+        }
+        if let Ok(entries) = fs::read_dir("/proc/self/fd") {
+            // One is open for this look itself.
+            let count = entries.count().saturating_sub(1);
+            self.open_fds.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+impl Collector for Process {
+    fn desc(&self) -> Vec<&Desc> {
+        let parts = self.parts().into_iter();
+        parts.flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.read();
+        let parts = self.parts().into_iter();
+        parts.flat_map(Collector::collect).collect()
+    }
+}
+
+/// CPU time and start time in ticks, from the text of `/proc/PID/stat` (proc(5)).
+fn cpu_and_start(stat: &str) -> Option<(f64, f64)> {
+    // The second field is the program's name in parentheses and may hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
+    Some((field(14)? + field(15)?, field(22)?))
+}
+
+/// The first number after `name` at the start of a line.
+fn number_after(text: &str, name: &str) -> Option<i64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_stat_with_a_hostile_name() {
+        let stat = "7 (a) R (b c) S 1 7 7 0 -1 4194560 98 0 0 0 250 50 0 0 20 0 3 0 4711 8892416 1";
+        assert_eq!(cpu_and_start(stat), Some((300.0, 4711.0)));
+        assert_eq!(cpu_and_start("7 (a"), None);
+        assert_eq!(cpu_and_start("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn numbers_of_proc_files() {
+        let text = "VmSize:\t    8684 kB\nThreads:\t3\n";
+        assert_eq!(number_after(text, "VmSize:"), Some(8684));
+        assert_eq!(number_after(text, "Threads:"), Some(3));
+        assert_eq!(number_after(text, "VmRSS:"), None);
+        let limits = "Max open files            20000                20000                files\n";
+        assert_eq!(number_after(limits, "Max open files"), Some(20000));
+        assert_eq!(
+            number_after("Max open files unlimited", "Max open files"),
+            None
+        );
+    }
+
+    #[test]
+    fn this_process_has_all_seven() {
+        let process = Process::new().unwrap();
+        let families = process.collect();
+        assert_eq!(families.len(), 7);
+        assert!(process.resident_bytes.get() > 0);
+        assert!(process.open_fds.get() > 0);
+        assert!(process.start_seconds.get() > 1_600_000_000);
+    }
+}

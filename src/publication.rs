@@ -1,0 +1,33 @@
+//! The finished text, handed from the collector to the server.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// What the last collection published.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    /// The families of the host and its containers, format 0.0.4.
+    pub text: Arc<str>,
+    /// A collection has worked since the start.
+    pub ready: bool,
+}
+
+/// The place where the text is left and taken. The lock is held for a pointer's copy only, never
+/// while anything is rendered or sent.
+#[derive(Debug, Default)]
+pub struct Publication {
+    current: RwLock<Published>,
+}
+
+impl Publication {
+    /// Replaces what was published before.
+    pub fn set(&self, published: Published) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = published;
+    }
+
+    /// The text of this moment.
+    #[must_use]
+    pub fn get(&self) -> Published {
+        let current = self.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

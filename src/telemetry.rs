@@ -1,0 +1,123 @@
+//! The exporter's metrics about itself, in a registry of the `prometheus` crate.
+
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::process::Process;
+
+/// What the exporter counts and measures of itself. Clones share their values.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    registry: Registry,
+    process: Registry,
+    /// `docker_exit_exporter_collections_total` by `result`.
+    collections: IntCounterVec,
+    /// How long the last collection took, in seconds.
+    pub collection_duration: Gauge,
+    /// When the last collection that worked ended, in seconds since 1970.
+    pub last_collection: Gauge,
+    /// Requests sent to the Engine.
+    pub engine_requests: IntCounter,
+    http_requests: IntCounterVec,
+}
+
+impl Telemetry {
+    /// All metrics at zero.
+    ///
+    /// # Panics
+    /// If two metrics had the same name.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::try_new().expect("the metrics' names are valid and differ")
+    }
+
+    fn try_new() -> prometheus::Result<Self> {
+        let registry = Registry::new_custom(Some("docker_exit_exporter".into()), None)?;
+        let process = Registry::new();
+        process.register(Box::new(Process::new()?))?;
+        let build = IntGaugeVec::new(
+            Opts::new("build_info", "The running version; always 1."),
+            &["version", "arch"],
+        )?;
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), std::env::consts::ARCH])
+            .set(1);
+        let telemetry = Self {
+            collections: IntCounterVec::new(
+                Opts::new("collections_total", "Listings of the containers by result."),
+                &["result"],
+            )?,
+            collection_duration: Gauge::new(
+                "collection_duration_seconds",
+                "How long the last collection took, with its inspects.",
+            )?,
+            last_collection: Gauge::new(
+                "last_collection_timestamp_seconds",
+                "When the last collection that worked ended, in seconds since 1970; 0 before.",
+            )?,
+            engine_requests: IntCounter::new(
+                "engine_requests_total",
+                "Requests sent to the Docker Engine.",
+            )?,
+            http_requests: IntCounterVec::new(
+                Opts::new("http_requests_total", "Requests answered by status code."),
+                &["code"],
+            )?,
+            registry: registry.clone(),
+            process,
+        };
+        for result in ["success", "error"] {
+            telemetry.collections.with_label_values(&[result]);
+        }
+        telemetry.http_requests.with_label_values(&["200"]);
+        registry.register(Box::new(build))?;
+        registry.register(Box::new(telemetry.collections.clone()))?;
+        registry.register(Box::new(telemetry.collection_duration.clone()))?;
+        registry.register(Box::new(telemetry.last_collection.clone()))?;
+        registry.register(Box::new(telemetry.engine_requests.clone()))?;
+        registry.register(Box::new(telemetry.http_requests.clone()))?;
+        Ok(telemetry)
+    }
+
+    /// Counts a collection.
+    pub fn collected(&self, worked: bool) {
+        let result = if worked { "success" } else { "error" };
+        self.collections.with_label_values(&[result]).inc();
+    }
+
+    /// How many collections have worked.
+    #[must_use]
+    pub fn successes(&self) -> u64 {
+        self.collections.with_label_values(&["success"]).get()
+    }
+
+    /// Counts an answer to an HTTP client.
+    pub fn answered(&self, code: u16) {
+        let code = code.to_string();
+        self.http_requests.with_label_values(&[&code]).inc();
+    }
+
+    /// The metrics of the exporter, without those of its process.
+    #[must_use]
+    pub fn render(&self) -> String {
+        encode(&self.registry)
+    }
+
+    /// The standard `process_*` metrics. They are apart, since `node_exporter`, which may show the
+    /// output of `--once`, has its own.
+    #[must_use]
+    pub fn render_process(&self) -> String {
+        encode(&self.process)
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn encode(registry: &Registry) -> String {
+    TextEncoder::new()
+        .encode_to_string(&registry.gather())
+        .expect("every registered metric has a sample")
+}

@@ -1,0 +1,158 @@
+//! A made-up container, and what an Engine says of it.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
+
+/// A container of the [fake Engine](super::fake_engine::FakeEngine).
+#[derive(Debug, Clone)]
+pub(crate) struct Container {
+    /// 64 hexadecimal digits.
+    pub(crate) id: String,
+    /// Without the leading `/`.
+    pub(crate) name: String,
+    pub(crate) image: String,
+    pub(crate) labels: Vec<(String, String)>,
+    /// The Engine's word.
+    pub(crate) state: &'static str,
+    pub(crate) code: i64,
+    pub(crate) error: String,
+    pub(crate) oom_killed: bool,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
+    pub(crate) restart_count: u64,
+    pub(crate) cgroup_parent: String,
+}
+
+impl Container {
+    /// One that was never started; `number` makes its id.
+    pub(crate) fn created(number: u64, name: &str) -> Self {
+        Self {
+            id: format!("{number:064x}"),
+            name: name.to_owned(),
+            image: "busybox".to_owned(),
+            labels: Vec::new(),
+            state: "created",
+            code: 0,
+            error: String::new(),
+            oom_killed: false,
+            started_at: None,
+            finished_at: None,
+            restart_count: 0,
+            cgroup_parent: String::new(),
+        }
+    }
+
+    /// One that runs since now.
+    pub(crate) fn running(number: u64, name: &str) -> Self {
+        Self::created(number, name).start()
+    }
+
+    /// One that ended just now, after two seconds.
+    pub(crate) fn exited(number: u64, name: &str, code: i64) -> Self {
+        let mut container = Self::running(number, name);
+        let two_seconds_ago = Timestamp::now() - SignedDuration::from_secs(2);
+        container.started_at = Some(two_seconds_ago);
+        container.exit(code)
+    }
+
+    pub(crate) fn label(mut self, key: &str, value: &str) -> Self {
+        self.labels.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Its start, which forgets how the run before ended, but not when.
+    pub(crate) fn start(mut self) -> Self {
+        self.state = "running";
+        self.code = 0;
+        self.error = String::new();
+        self.oom_killed = false;
+        self.started_at = Some(Timestamp::now());
+        self
+    }
+
+    /// Its end, now.
+    pub(crate) fn exit(mut self, code: i64) -> Self {
+        self.state = "exited";
+        self.code = code;
+        self.finished_at = Some(Timestamp::now());
+        self
+    }
+
+    /// Its element of `/containers/json`.
+    pub(crate) fn listed(&self) -> Value {
+        json!({
+            "Id": self.id,
+            "Names": [format!("/{}", self.name)],
+            "Image": self.image,
+            "ImageID": "sha256:315aa9d82e2161f42a1c5548e91da4017fd4e5665d83bf15aa01f040f4d17054",
+            "Command": "/bin/sh -c 'exit 2'",
+            "Created": 1_795_336_857,
+            "Ports": [],
+            "Labels": self.label_map(),
+            "State": self.state,
+            "Status": self.status(),
+            "HostConfig": {"NetworkMode": "none"},
+            "NetworkSettings": {"Networks": {}},
+            "Mounts": [],
+        })
+    }
+
+    /// The answer to `/containers/{id}/json`.
+    pub(crate) fn inspect(&self) -> Value {
+        let time = |time: Option<Timestamp>| match time {
+            Some(time) => time.to_string(),
+            None => "0001-01-01T00:00:00Z".to_owned(),
+        };
+        json!({
+            "Id": self.id,
+            "Name": format!("/{}", self.name),
+            "RestartCount": self.restart_count,
+            "State": {
+                "Status": self.state,
+                "ExitCode": self.code,
+                "Error": self.error,
+                "OOMKilled": self.oom_killed,
+                "StartedAt": time(self.started_at),
+                "FinishedAt": time(self.finished_at),
+            },
+            "Config": {"Image": self.image, "Labels": self.label_map()},
+            "HostConfig": {"CgroupParent": self.cgroup_parent},
+        })
+    }
+
+    fn label_map(&self) -> Map<String, Value> {
+        let pairs = self.labels.iter().cloned();
+        pairs
+            .map(|(key, value)| (key, Value::String(value)))
+            .collect()
+    }
+
+    fn status(&self) -> String {
+        let ago = |time: Option<Timestamp>| {
+            let age = time.map(|time| Timestamp::now().duration_since(time));
+            human(age.unwrap_or_default().as_secs())
+        };
+        match self.state {
+            "created" => "Created".to_owned(),
+            "running" => format!("Up {}", ago(self.started_at)),
+            "paused" => format!("Up {} (Paused)", ago(self.started_at)),
+            "restarting" => format!("Restarting ({}) {} ago", self.code, ago(self.finished_at)),
+            "dead" => "Dead".to_owned(),
+            "removing" => "Removal In Progress".to_owned(),
+            _ => format!("Exited ({}) {} ago", self.code, ago(self.finished_at)),
+        }
+    }
+}
+
+/// As docker/go-units writes durations of less than two days.
+fn human(seconds: i64) -> String {
+    match seconds {
+        ..1 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..60 => format!("{seconds} seconds"),
+        60..120 => "About a minute".to_owned(),
+        120..3600 => format!("{} minutes", seconds / 60),
+        3600..5400 => "About an hour".to_owned(),
+        _ => format!("{} hours", (seconds + 1800) / 3600),
+    }
+}

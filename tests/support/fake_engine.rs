@@ -1,0 +1,315 @@
+//! An Engine that is not there: a Unix socket that answers as Docker does.
+//!
+//! It plays recorded answers ([`FakeEngine::play`]), shows containers that a test or the demo
+//! makes up ([`FakeEngine::put`]), or says whatever bytes it is told to ([`FakeEngine::answer`]).
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::container::Container;
+
+/// What the fake says to a request.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// These bytes, head and framing included; the connection stays open.
+    Bytes(Vec<u8>),
+    /// These bytes, and then the end of the connection.
+    BytesThenClose(Vec<u8>),
+    /// Nothing, with the connection open.
+    Silence,
+}
+
+impl Answer {
+    /// A JSON body with its length.
+    pub(crate) fn json(status: &str, body: &Value) -> Self {
+        let body = body.to_string();
+        Self::Bytes(
+            format!(
+                "HTTP/1.1 {status}\r\nApi-Version: 1.51\r\nContent-Type: application/json\r\n\
+                 Server: Docker/28.5.2 (linux)\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .into_bytes(),
+        )
+    }
+
+    /// What a socket proxy says of a path that it does not allow.
+    pub(crate) fn forbidden() -> Self {
+        let body = "<html><body><h1>403 Forbidden</h1></body></html>";
+        Self::BytesThenClose(
+            format!(
+                "HTTP/1.0 403 Forbidden\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n{body}"
+            )
+            .into_bytes(),
+        )
+    }
+}
+
+#[derive(Debug, Default)]
+struct World {
+    containers: Vec<Container>,
+    /// By path, query included; they win over the containers.
+    answers: HashMap<String, Answer>,
+    requests: Vec<String>,
+    connections: usize,
+    open: Vec<UnixStream>,
+}
+
+/// The fake; dropping it removes its socket.
+#[derive(Debug)]
+pub(crate) struct FakeEngine {
+    folder: PathBuf,
+    world: Arc<Mutex<World>>,
+}
+
+impl FakeEngine {
+    /// Starts one without containers.
+    pub(crate) fn start() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("fake-engine-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).expect("a folder for the fake Engine's socket");
+        let engine = Self {
+            folder,
+            world: Arc::default(),
+        };
+        engine.listen();
+        engine
+    }
+
+    /// Starts one that gives the recorded answers of a folder of `fixtures/`, with connections
+    /// kept alive.
+    pub(crate) fn play(folder: &str) -> Self {
+        let engine = Self::start();
+        let recorded = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fixtures")
+            .join(folder);
+        for entry in fs::read_dir(&recorded).expect("recorded answers") {
+            let path = entry.expect("a recorded answer").path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let bytes = fs::read(&path).expect("a recorded answer");
+            let target = match &*name {
+                "list" => LIST.to_owned(),
+                "info" => "/info".to_owned(),
+                "inspect-missing" => continue,
+                name if name.starts_with("inspect-") => {
+                    format!("/containers/{}/json", recorded_id(&bytes))
+                }
+                _ => continue,
+            };
+            engine.answer(&target, Answer::Bytes(kept_alive(&bytes)));
+        }
+        engine
+    }
+
+    /// `unix://…`, as for `DOCKER_HOST`.
+    pub(crate) fn address(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// The path of its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join("docker.sock")
+    }
+
+    /// Makes a container, or changes the one with the same id.
+    pub(crate) fn put(&self, container: Container) {
+        let mut world = self.world();
+        let place = world.containers.iter_mut().find(|it| it.id == container.id);
+        match place {
+            Some(place) => *place = container,
+            None => world.containers.push(container),
+        }
+    }
+
+    /// Removes a container.
+    pub(crate) fn remove(&self, id: &str) {
+        self.world().containers.retain(|it| it.id != id);
+    }
+
+    /// Answers this path (query included) so from now on.
+    pub(crate) fn answer(&self, path: &str, answer: Answer) {
+        self.world().answers.insert(path.to_owned(), answer);
+    }
+
+    /// Answers this path from the containers again.
+    pub(crate) fn answer_normally(&self, path: &str) {
+        self.world().answers.remove(path);
+    }
+
+    /// Answers the listing so from now on.
+    pub(crate) fn answer_listing(&self, answer: Answer) {
+        self.answer(LIST, answer);
+    }
+
+    /// The listing as it is.
+    pub(crate) fn listing(&self) -> Answer {
+        listing(&self.world())
+    }
+
+    /// The paths that were asked for, but for those that were taken.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.world().requests.clone()
+    }
+
+    /// Takes the paths that were asked for since the last call.
+    pub(crate) fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.world().requests)
+    }
+
+    /// How many connections were made so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.world().connections
+    }
+
+    /// Ends all connections and removes the socket, as a daemon that stops.
+    pub(crate) fn go_down(&self) {
+        fs::remove_file(self.socket()).expect("the socket");
+        self.hang_up();
+    }
+
+    /// Ends all connections and goes on listening.
+    pub(crate) fn hang_up(&self) {
+        for stream in self.world().open.drain(..) {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Listens again, on a new socket.
+    pub(crate) fn listen(&self) {
+        let listener = UnixListener::bind(self.socket()).expect("the fake Engine's socket");
+        let world = Arc::clone(&self.world);
+        thread::spawn(move || {
+            // Ends with the process: a removed socket is never connected to again.
+            for stream in listener.incoming().flatten() {
+                let world = Arc::clone(&world);
+                thread::spawn(move || converse(stream, &world));
+            }
+        });
+    }
+
+    /// Ends all connections and removes the socket with its folder, for good.
+    pub(crate) fn clean_up(&self) {
+        self.hang_up();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        lock(&self.world)
+    }
+}
+
+impl Drop for FakeEngine {
+    fn drop(&mut self) {
+        self.clean_up();
+    }
+}
+
+const LIST: &str = "/containers/json?all=1";
+
+fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Answers requests until the client or an answer ends the connection.
+fn converse(mut stream: UnixStream, world: &Mutex<World>) {
+    let Ok(copy) = stream.try_clone() else { return };
+    {
+        let mut world = lock(world);
+        world.connections += 1;
+        world.open.extend(stream.try_clone());
+    }
+    let mut reader = BufReader::new(copy);
+    while let Some(head) = read_head(&mut reader) {
+        let answer = answer_to(&head, &mut lock(world));
+        let (bytes, close) = match answer {
+            Answer::Bytes(bytes) => (bytes, false),
+            Answer::BytesThenClose(bytes) => (bytes, true),
+            Answer::Silence => continue,
+        };
+        if stream.write_all(&bytes).is_err() || close {
+            break;
+        }
+    }
+    let _ = stream.shutdown(std::net::Shutdown::Both);
+}
+
+fn read_head(reader: &mut impl BufRead) -> Option<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    Some(head)
+}
+
+fn answer_to(head: &str, world: &mut World) -> Answer {
+    let refuse = |message: &str| Answer::json("400 Bad Request", &json!({"message": message}));
+    let line = head.lines().next().unwrap_or_default();
+    let Some(path) = line
+        .strip_prefix("GET ")
+        .and_then(|line| line.strip_suffix(" HTTP/1.1"))
+    else {
+        return refuse("only GET is recorded");
+    };
+    // A missing or empty Host is a 400 from real Engines too.
+    if !head
+        .lines()
+        .any(|line| line.starts_with("Host: ") && line.len() > "Host: ".len())
+    {
+        return refuse("missing required Host header");
+    }
+    world.requests.push(path.to_owned());
+    if let Some(answer) = world.answers.get(path) {
+        return answer.clone();
+    }
+    match path {
+        LIST => listing(world),
+        "/info" => Answer::json(
+            "200 OK",
+            &json!({"ServerVersion": "28.5.2", "CgroupDriver": "cgroupfs", "CgroupVersion": "2"}),
+        ),
+        _ => {
+            let id = path.strip_prefix("/containers/");
+            let id = id.and_then(|id| id.strip_suffix("/json")).unwrap_or(path);
+            match world.containers.iter().find(|it| it.id == id) {
+                Some(container) => Answer::json("200 OK", &container.inspect()),
+                None => Answer::json(
+                    "404 Not Found",
+                    &json!({"message": format!("No such container: {id}")}),
+                ),
+            }
+        }
+    }
+}
+
+fn listing(world: &World) -> Answer {
+    let containers: Vec<_> = world.containers.iter().map(Container::listed).collect();
+    Answer::json("200 OK", &Value::Array(containers))
+}
+
+/// The recorded bytes, without the header that they were recorded with to end the connection.
+fn kept_alive(bytes: &[u8]) -> Vec<u8> {
+    const CLOSE: &[u8] = b"Connection: close\r\n";
+    match bytes.windows(CLOSE.len()).position(|it| it == CLOSE) {
+        Some(at) => [&bytes[..at], &bytes[at + CLOSE.len()..]].concat(),
+        None => bytes.to_vec(),
+    }
+}
+
+/// The id of the container whose inspect was recorded.
+fn recorded_id(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let (_, rest) = text.split_once("\"Id\":\"").expect("an id");
+    rest.chars().take(64).collect()
+}
