@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The [`collector`]'s thread owns all that is known of containers, in a [`ledger`]; it asks the
-//! [`engine`] and publishes a finished text. The `server`'s threads answer with that text,
+//! [`engine`] and publishes a finished text. The [`server`]'s threads answer with that text,
 //! whatever Docker is doing at that moment. What decides (which state, which [`reason`], which
 //! [`labels`], which text) is pure functions of plain values.
 //!
@@ -21,10 +21,13 @@ pub mod config;
 pub mod credentials;
 pub mod engine;
 pub mod exposition;
+pub mod healthcheck;
 pub mod http;
 pub mod labels;
 pub mod ledger;
+pub mod privileges;
 mod process;
 pub mod publication;
 pub mod reason;
+pub mod server;
 pub mod telemetry;

@@ -1,0 +1,116 @@
+//! The exporter at work for someone without Docker: it watches a made-up Engine whose containers
+//! end, crash and come back while you look.
+//!
+//! ```text
+//! cargo run --release --example demo
+//! ```
+//!
+//! It takes the exporter's own flags, such as `--port`.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{env, thread};
+
+use docker_exit_exporter::collector::Collector;
+use docker_exit_exporter::config::Command;
+use docker_exit_exporter::publication::Publication;
+use docker_exit_exporter::server;
+use docker_exit_exporter::telemetry::Telemetry;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+#[path = "../tests/support/container.rs"]
+#[allow(dead_code)] // The tests use more of it.
+mod container;
+#[path = "../tests/support/fake_engine.rs"]
+#[allow(dead_code)]
+mod fake_engine;
+
+use container::Container;
+use fake_engine::FakeEngine;
+
+/// Time between two things that happen on the made-up host.
+const PACE: Duration = Duration::from_secs(3);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    let Command::Serve(mut config) =
+        Command::read(env::args_os().skip(1), |name| env::var_os(name))?
+    else {
+        return Err("the demo only serves".into());
+    };
+    let engine = FakeEngine::start();
+    config.docker_host = engine.address().parse()?;
+    config.interval = Duration::from_secs(1);
+    for container in at_the_start() {
+        engine.put(container);
+    }
+
+    let publication = Arc::new(Publication::default());
+    let telemetry = Telemetry::new();
+    let mut collector = Collector::new(&config, Arc::clone(&publication), telemetry.clone());
+    let listener = server::bind(config.listen)?;
+    let port = listener.local_addr()?.port();
+    server::start(listener, &publication, &telemetry)?;
+    collector.collect()?;
+    println!("{}", publication.get().text);
+    println!("That, and what happens next, is on http://localhost:{port}/metrics; Ctrl-C ends it.");
+    thread::spawn(move || collector.run());
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let engine = Arc::new(engine);
+    let host = Arc::clone(&engine);
+    thread::spawn(move || {
+        loop {
+            live(&host);
+        }
+    });
+    signals.forever().next();
+    engine.clean_up();
+    Ok(())
+}
+
+fn at_the_start() -> Vec<Container> {
+    let shop = |number, service: &str| {
+        let name = format!("shop-{service}-1");
+        Container::created(number, &name)
+            .label("com.docker.compose.project", "shop")
+            .label("com.docker.compose.service", service)
+            .label("com.docker.compose.container-number", "1")
+    };
+    let mut not_found = Container::created(5, "typo");
+    not_found.code = 127;
+    "exec: \"/bin/srever\": no such file or directory".clone_into(&mut not_found.error);
+    vec![
+        shop(1, "web").start(),
+        shop(2, "worker").start(),
+        shop(3, "migrate").start().exit(0),
+        Container::exited(4, "backup", 1),
+        not_found,
+    ]
+}
+
+/// A round of what happens: a worker that runs out of memory and comes back, a Swarm task that
+/// crashes, a job that ends well.
+fn live(engine: &FakeEngine) {
+    let worker = at_the_start().remove(1);
+    let mut killed = worker.clone().exit(137);
+    killed.oom_killed = true;
+    engine.put(killed);
+    thread::sleep(PACE);
+
+    let task = Container::running(6, "api_web.1.i42g4nl49a7gg0ucwkbcjpxr0")
+        .label("com.docker.stack.namespace", "api")
+        .label("com.docker.swarm.service.name", "api_web");
+    engine.put(task.clone());
+    thread::sleep(PACE);
+    engine.put(task.exit(42));
+    engine.put(worker.start());
+    thread::sleep(PACE);
+
+    engine.put(Container::exited(7, "report", 0));
+    thread::sleep(PACE);
+    engine.remove(&Container::created(7, "report").id);
+    engine.remove(&Container::created(6, "task").id);
+    thread::sleep(PACE);
+}

@@ -1,0 +1,221 @@
+//! The HTTP side: who asks gets what was published last.
+
+use std::io::{self, Cursor, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread;
+
+use tiny_http::{Header, Method, Request, Response, Server, StatusCode};
+
+use crate::publication::Publication;
+use crate::telemetry::Telemetry;
+
+/// Threads that answer: so many slow readers do not yet keep anyone waiting.
+const THREADS: usize = 4;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+
+/// Opens the port.
+///
+/// # Errors
+/// The operating system's, as when the port is taken.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    // Accepted sockets inherit it on Linux. Without it an answer of more than one segment waits
+    // 40 ms for the client's delayed acknowledgement.
+    let socket = TcpStream::from(OwnedFd::from(listener));
+    socket.set_nodelay(true)?;
+    Ok(TcpListener::from(OwnedFd::from(socket)))
+}
+
+/// Answers on threads of its own, for as long as the process lives.
+///
+/// # Errors
+/// If `tiny_http` does not take the listener, or no thread can be started.
+pub fn start(
+    listener: TcpListener,
+    publication: &Arc<Publication>,
+    telemetry: &Telemetry,
+) -> io::Result<()> {
+    let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
+    let server = Arc::new(server);
+    for _ in 0..THREADS {
+        let server = Arc::clone(&server);
+        let publication = Arc::clone(publication);
+        let telemetry = telemetry.clone();
+        thread::Builder::new().name("http".into()).spawn(move || {
+            loop {
+                match server.recv() {
+                    Ok(request) => respond(request, &publication, &telemetry),
+                    Err(error) => log::debug!("no request: {error}"),
+                }
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn respond(request: Request, publication: &Publication, telemetry: &Telemetry) {
+    let answer = answer(request.method(), request.url(), publication, telemetry);
+    telemetry.answered(answer.code);
+    let mut response = Response::new(
+        StatusCode(answer.code),
+        vec![header("Content-Type", answer.content_type)],
+        answer.body,
+        Some(answer.length),
+        None,
+    )
+    .with_chunked_threshold(usize::MAX); // The length is known, so say it.
+    if answer.code == 405 {
+        response.add_header(header("Allow", "GET, HEAD"));
+    }
+    if let Err(error) = request.respond(response) {
+        log::debug!("a client left before its answer: {error}");
+    }
+}
+
+fn header(name: &str, value: &str) -> Header {
+    Header::from_bytes(name, value).expect("the header is ASCII")
+}
+
+struct Answer {
+    code: u16,
+    content_type: &'static str,
+    body: Box<dyn Read + Send>,
+    length: usize,
+}
+
+impl Answer {
+    fn text(
+        code: u16,
+        content_type: &'static str,
+        text: impl AsRef<[u8]> + Send + 'static,
+    ) -> Self {
+        Self {
+            code,
+            content_type,
+            length: text.as_ref().len(),
+            body: Box::new(Cursor::new(text)),
+        }
+    }
+}
+
+fn answer(method: &Method, url: &str, publication: &Publication, telemetry: &Telemetry) -> Answer {
+    let known = matches!(path(url), "/metrics" | "/" | "/-/healthy" | "/-/ready");
+    if !known {
+        return Answer::text(404, TEXT, "not found; / has the links\n");
+    }
+    if !matches!(method, Method::Get | Method::Head) {
+        return Answer::text(405, TEXT, "only GET and HEAD are answered\n");
+    }
+    match path(url) {
+        "/metrics" => {
+            let containers = SharedText(publication.get().text);
+            let own = telemetry.render() + &telemetry.render_process();
+            Answer {
+                code: 200,
+                content_type: METRICS,
+                length: containers.as_ref().len() + own.len(),
+                body: Box::new(Cursor::new(containers).chain(Cursor::new(own))),
+            }
+        }
+        "/-/healthy" => Answer::text(200, TEXT, "healthy\n"),
+        "/-/ready" if publication.get().ready => Answer::text(200, TEXT, "ready\n"),
+        "/-/ready" => Answer::text(503, TEXT, "not ready: no collection has worked yet\n"),
+        _ => Answer::text(200, HTML, INDEX),
+    }
+}
+
+/// The published text as bytes that a reader can share.
+struct SharedText(Arc<str>);
+
+impl AsRef<[u8]> for SharedText {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// The path of a request's target, which may be a whole URL (RFC 9112, 3.2.2) and have a query.
+fn path(target: &str) -> &str {
+    let rest = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| target.strip_prefix(scheme));
+    let target = match rest {
+        Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => target,
+    };
+    target.split(['?', '#']).next().unwrap_or_default()
+}
+
+const INDEX: &str = concat!(
+    "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">",
+    "<meta name=\"viewport\" content=\"width=device-width\"><title>docker-exit-exporter</title></head>\n",
+    "<body>\n<h1>docker-exit-exporter ",
+    env!("CARGO_PKG_VERSION"),
+    "</h1>\n<p>Exit codes of stopped Docker containers, for Prometheus.</p>\n<ul>\n",
+    "<li><a href=\"/metrics\">/metrics</a></li>\n",
+    "<li><a href=\"/-/healthy\">/-/healthy</a></li>\n",
+    "<li><a href=\"/-/ready\">/-/ready</a></li>\n",
+    "</ul>\n</body>\n</html>\n"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publication::Published;
+
+    #[test]
+    fn targets() {
+        for (target, want) in [
+            ("/metrics", "/metrics"),
+            ("/metrics?name[]=x", "/metrics"),
+            ("http://host:9090/metrics", "/metrics"),
+            ("http://host", "/"),
+            ("/metrics/", "/metrics/"),
+            ("//metrics", "//metrics"),
+            ("/../metrics", "/../metrics"),
+            ("*", "*"),
+            ("", ""),
+        ] {
+            assert_eq!(path(target), want, "{target}");
+        }
+    }
+
+    #[test]
+    fn answers() {
+        let publication = Publication::default();
+        let telemetry = Telemetry::new();
+        let code = |method: &str, url: &str| {
+            let method = method.parse().unwrap();
+            answer(&method, url, &publication, &telemetry).code
+        };
+        assert_eq!(code("GET", "/-/ready"), 503);
+        assert_eq!(code("GET", "/metrics"), 200);
+        publication.set(Published {
+            text: "a 1\n".into(),
+            ready: true,
+        });
+        for (method, url, want) in [
+            ("GET", "/-/ready", 200),
+            ("GET", "/-/healthy", 200),
+            ("GET", "/", 200),
+            ("HEAD", "/metrics", 200),
+            ("POST", "/metrics", 405),
+            ("DELETE", "/", 405),
+            ("POST", "/nothing", 404),
+            ("GET", "/metricsx", 404),
+            ("GET", "/favicon.ico", 404),
+        ] {
+            assert_eq!(code(method, url), want, "{method} {url}");
+        }
+        let mut answer = answer(&Method::Get, "/metrics", &publication, &telemetry);
+        let mut body = String::new();
+        answer.body.read_to_string(&mut body).unwrap();
+        assert_eq!(body.len(), answer.length);
+        assert!(body.starts_with("a 1\n"), "{body}");
+        assert!(body.contains("\nprocess_resident_memory_bytes "), "{body}");
+    }
+}

@@ -1,0 +1,467 @@
+//! The built program against an Engine that is not there: what it serves, says, asks for and ends
+//! with.
+
+#[allow(dead_code)] // Shared with other tests, which use other parts of it.
+#[path = "support/container.rs"]
+mod container;
+#[allow(dead_code)]
+#[path = "support/exporter.rs"]
+mod exporter;
+#[allow(dead_code)]
+#[path = "support/fake_engine.rs"]
+mod fake_engine;
+#[allow(dead_code)]
+#[path = "support/metrics.rs"]
+mod metrics;
+#[allow(dead_code)]
+#[path = "support/waiting.rs"]
+mod waiting;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use container::Container;
+use exporter::{BINARY, Exporter, Scraped, free_port, is_down, is_up, once};
+use fake_engine::{Answer, FakeEngine};
+use metrics::Metrics;
+use waiting::{PATIENCE, eventually};
+
+/// One request, byte by byte as given; the whole answer.
+fn ask(port: u16, request: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn get(port: u16, path: &str) -> String {
+    ask(
+        port,
+        &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+    )
+}
+
+/// A check for [`Scraped::until`]: that container's exit has this code.
+fn has_exit(name: &str, code: f64) -> impl FnMut(&Metrics) -> Result<(), String> {
+    move |metrics| match metrics.value("container_exit_code", &[("name", name)]) {
+        Some(value) if value.total_cmp(&code).is_eq() => Ok(()),
+        other => Err(format!("{name} has code {other:?}")),
+    }
+}
+
+fn has_no_exit(name: &str) -> impl FnMut(&Metrics) -> Result<(), String> {
+    move |metrics| match metrics.value("container_exit_code", &[("name", name)]) {
+        None => Ok(()),
+        other => Err(format!("{name} has code {other:?}")),
+    }
+}
+
+#[test]
+fn endpoints() {
+    let engine = FakeEngine::start();
+    engine.put(Container::exited(1, "web", 3));
+    let exporter = Exporter::start(&engine.address());
+    exporter.until("the first collection", has_exit("web", 3.0));
+    let port = exporter.port();
+
+    let metrics = get(port, "/metrics");
+    assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n"), "{metrics}");
+    assert!(metrics.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    assert!(metrics.contains("Content-Length: "), "{metrics}");
+    let index = get(port, "/");
+    assert!(index.starts_with("HTTP/1.1 200 "), "{index}");
+    assert!(index.contains("href=\"/metrics\""), "{index}");
+    for (path, status) in [
+        ("/-/healthy", "200"),
+        ("/-/ready", "200"),
+        ("/metrics?x=y", "200"),
+        ("/nothing", "404"),
+        ("/metrics/../etc/passwd", "404"),
+    ] {
+        let answer = get(port, path);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{path}: {answer}"
+        );
+    }
+
+    let close = "Host: x\r\nConnection: close\r\n\r\n";
+    let head = ask(port, &format!("HEAD /metrics HTTP/1.1\r\n{close}"));
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(head.ends_with("\r\n\r\n"), "{head}");
+    let posted = ask(
+        port,
+        "POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+    );
+    assert!(posted.starts_with("HTTP/1.1 405 "), "{posted}");
+    assert!(posted.contains("Allow: GET, HEAD\r\n"), "{posted}");
+
+    exporter.until("answers by code", |metrics| {
+        let count = |code| {
+            metrics.value(
+                "docker_exit_exporter_http_requests_total",
+                &[("code", code)],
+            )
+        };
+        match (count("404"), count("405")) {
+            (Some(2.0), Some(1.0)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+#[test]
+fn it_is_ready_after_the_first_listing_and_healthy_before() {
+    let engine = FakeEngine::start();
+    engine.answer_listing(Answer::forbidden());
+    let exporter = Exporter::start(&engine.address());
+    exporter.until("an answer", is_down);
+    assert!(get(exporter.port(), "/-/healthy").starts_with("HTTP/1.1 200 "));
+    assert!(get(exporter.port(), "/-/ready").starts_with("HTTP/1.1 503 "));
+    engine.answer_listing(engine.listing());
+    exporter.until("a listing", is_up);
+    assert!(get(exporter.port(), "/-/ready").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_collection_where_nothing_changed_is_one_request_on_one_connection() {
+    let engine = FakeEngine::start();
+    for number in 1..=20 {
+        engine.put(Container::exited(number, &format!("c{number}"), 1));
+    }
+    engine.put(Container::created(21, "created"));
+    engine.put(Container::running(22, "running"));
+    let exporter = Exporter::start(&engine.address());
+    exporter.until("the first collection", has_exit("c20", 1.0));
+    // /info, the listing, an inspect of each exit and of the created one.
+    eventually(PATIENCE, || match engine.requests().len() {
+        23.. => Ok(()),
+        count => Err(format!("{count} requests")),
+    })
+    .unwrap();
+    engine.take_requests();
+    let requests = eventually(PATIENCE, || match engine.requests() {
+        requests if requests.len() >= 6 => Ok(requests),
+        requests => Err(format!("{requests:?}")),
+    })
+    .unwrap();
+    let created = format!("/containers/{:064x}/json", 21);
+    for request in &requests {
+        let expected = request == "/containers/json?all=1" || *request == created;
+        assert!(expected, "{requests:?}");
+    }
+    assert_eq!(engine.connections(), 1);
+}
+
+#[test]
+fn exits_come_and_go_with_their_containers() {
+    let engine = FakeEngine::start();
+    let exporter = Exporter::start_with(&engine.address(), &["--retention", "1"]);
+    exporter.until("the first collection", is_up);
+    let web = Container::running(1, "web");
+    engine.put(web.clone());
+    engine.put(web.clone().exit(3));
+    exporter.until("an exit", has_exit("web", 3.0));
+    engine.put(web.clone().start());
+    exporter.until("a restart", has_no_exit("web"));
+    engine.put(web.clone().exit(4));
+    exporter.until("another exit", has_exit("web", 4.0));
+    engine.remove(&web.id);
+    exporter.until("its removal", has_no_exit("web"));
+    let said = exporter.said();
+    for code in [3, 4] {
+        let line = format!("web (busybox, 000000000000) exited with code {code}: error");
+        assert_eq!(said.matches(&line).count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn an_exit_from_before_the_start_is_counted_in_one_line() {
+    let engine = FakeEngine::start();
+    engine.put(Container::exited(1, "old", 3));
+    engine.put(Container::exited(2, "fine", 0));
+    engine.put(Container::running(3, "running"));
+    let exporter = Exporter::start(&engine.address());
+    exporter.until("the first collection", has_exit("old", 3.0));
+    let want = "Docker 28.5.2 (API 1.51) has 3 containers; the last run of 2 is over, of 1 with a code other than 0";
+    eventually(PATIENCE, || {
+        let said = exporter.said();
+        said.contains(want).then_some(()).ok_or(said)
+    })
+    .unwrap();
+    assert!(!exporter.said().contains("old ("), "{}", exporter.said());
+}
+
+#[test]
+fn an_outage_is_one_line_and_its_end_another() {
+    let engine = FakeEngine::start();
+    engine.put(Container::exited(1, "web", 3));
+    let exporter = Exporter::start(&engine.address());
+    exporter.until("the first collection", is_up);
+    engine.go_down();
+    exporter.until("the outage", is_down);
+    let errors = |metrics: &Metrics| {
+        metrics.value(
+            "docker_exit_exporter_collections_total",
+            &[("result", "error")],
+        )
+    };
+    exporter.until("three collections in vain", |metrics| {
+        let enough = errors(metrics).is_some_and(|count| count >= 3.0);
+        enough.then_some(()).ok_or("not yet".into())
+    });
+    // What is known stays for now.
+    exporter.until("the known exit", has_exit("web", 3.0));
+    engine.listen();
+    exporter.until("its end", is_up);
+    let said = exporter.said();
+    assert_eq!(said.matches("no Docker socket at").count(), 1, "{said}");
+    assert_eq!(said.matches("Docker answers again").count(), 1, "{said}");
+    // With the line of the first collection.
+    assert_eq!(said.matches("::collector]").count(), 3, "{said}");
+}
+
+#[test]
+fn a_connection_that_was_closed_while_idle_is_no_outage() {
+    let engine = FakeEngine::start();
+    let exporter = Exporter::start(&engine.address());
+    exporter.until("the first collection", is_up);
+    engine.hang_up();
+    eventually(PATIENCE, || match engine.connections() {
+        2.. => Ok(()),
+        count => Err(format!("{count} connections")),
+    })
+    .unwrap();
+    exporter.until("another collection", |metrics| {
+        let errors = [("result", "error")];
+        let errors = metrics.value("docker_exit_exporter_collections_total", &errors);
+        is_up(metrics)?;
+        (errors == Some(0.0))
+            .then_some(())
+            .ok_or(format!("{errors:?} errors"))
+    });
+}
+
+#[test]
+fn answers_that_are_no_listing_are_told_and_survived() {
+    for (answer, want) in [
+        (
+            Answer::json("500 Internal Server Error", &json!({"message": "oh no"})),
+            "was answered with 500: oh no",
+        ),
+        (Answer::forbidden(), "was answered with 403: a page of HTML"),
+        (
+            Answer::BytesThenClose(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[{".to_vec()),
+            "closed in the middle of the answer",
+        ),
+        (
+            Answer::BytesThenClose(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[{".to_vec()),
+            "the answer's JSON is bad",
+        ),
+        (
+            Answer::BytesThenClose(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
+            "not a valid HTTP answer",
+        ),
+        (
+            Answer::BytesThenClose(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 300000000\r\n\r\n".to_vec(),
+            ),
+            "larger than the limit of 268435456 bytes",
+        ),
+    ] {
+        let engine = FakeEngine::start();
+        engine.answer_listing(answer);
+        engine.put(Container::exited(1, "web", 3));
+        let exporter = Exporter::start(&engine.address());
+        exporter.until("the bad answer", |metrics| {
+            is_down(metrics)?;
+            let said = exporter.said();
+            said.contains(want)
+                .then_some(())
+                .ok_or(format!("it does not say {want}"))
+        });
+        engine.answer_listing(engine.listing());
+        exporter.until("a good answer", has_exit("web", 3.0));
+    }
+}
+
+#[test]
+fn a_proxy_that_refuses_info_and_inspects_leaves_the_codes() {
+    let engine = FakeEngine::start();
+    engine.put(Container::exited(1, "web", 137));
+    engine.answer("/info", Answer::forbidden());
+    engine.answer(&format!("/containers/{:064x}/json", 1), Answer::forbidden());
+    let exporter = Exporter::start(&engine.address());
+    exporter.until("the code", has_exit("web", 137.0));
+    exporter.until("three collections", |metrics| {
+        let sent = metrics.value(
+            "docker_exit_exporter_collections_total",
+            &[("result", "success")],
+        );
+        sent.is_some_and(|count| count >= 3.0)
+            .then_some(())
+            .ok_or("not yet".into())
+    });
+    let said = exporter.said();
+    assert_eq!(
+        said.matches("the label id is taken to be /docker/<id>")
+            .count(),
+        1,
+        "{said}"
+    );
+    assert_eq!(
+        said.matches("shown without time and details").count(),
+        1,
+        "{said}"
+    );
+}
+
+#[test]
+fn labels_are_those_that_are_let_through() {
+    let engine = FakeEngine::start();
+    let container = Container::exited(1, "web", 3)
+        .label("team", "core")
+        .label("secret.token", "hunter2");
+    engine.put(container);
+    let flags = ["--container-labels", "*,!secret.*"];
+    let output = once(&engine.address(), &flags);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(r#"container_label_team="core""#), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn once_prints_metrics_for_the_textfile_collector() {
+    let engine = FakeEngine::start();
+    engine.put(Container::exited(1, "web", 3));
+    let output = once(&engine.address(), &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let metrics = Metrics::parse(&text);
+    assert_eq!(metrics.value("docker_up", &[]), Some(1.0));
+    has_exit("web", 3.0)(&metrics).unwrap();
+    // node_exporter, whose collector reads this, has its own.
+    assert!(!text.contains("process_"), "{text}");
+}
+
+#[test]
+fn once_fails_in_one_line() {
+    let output = once("unix:///nowhere/docker.sock", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let want = "docker-exit-exporter: no Docker socket at /nowhere/docker.sock: \
+                is Docker running, and is its socket mounted?\n";
+    assert_eq!(said, want);
+}
+
+#[test]
+fn signals_end_it_at_once_with_status_0() {
+    for name in ["TERM", "INT"] {
+        let engine = FakeEngine::start();
+        // In the middle of a collection, too.
+        engine.answer_listing(Answer::Silence);
+        let mut exporter = Exporter::start(&engine.address());
+        exporter.until("an answer", is_down);
+        let (status, took) = exporter.end_by(name);
+        assert_eq!(status.code(), Some(0), "{}", exporter.said());
+        assert!(took < Duration::from_secs(1), "{name} took {took:?}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_ends_the_start() {
+    let engine = FakeEngine::start();
+    let first = Exporter::start(&engine.address());
+    first.until("the first collection", is_up);
+    let port = first.port().to_string();
+    let output = Command::new(BINARY)
+        .env_clear()
+        .args([
+            "--docker-host",
+            &engine.address(),
+            "--address",
+            "127.0.0.1",
+            "--port",
+            &port,
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(&format!(
+            "cannot listen on 127.0.0.1:{port}: Address already in use"
+        )),
+        "{said}"
+    );
+}
+
+#[test]
+fn bad_settings_end_the_start_with_status_2_and_one_line() {
+    for (variable, value) in [
+        ("EXPORTER_PORT", "eighty"),
+        ("DOCKER_HOST", "https://docker:2376"),
+    ] {
+        let output = Command::new(BINARY)
+            .env_clear()
+            .env(variable, value)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        for part in [variable, value, "it takes "] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}
+
+#[test]
+fn help_and_version() {
+    let run = |flag| {
+        let output = Command::new(BINARY).env_clear().arg(flag).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let help = run("--help");
+    assert!(help.contains("--docker-host URL"), "{help}");
+    let version = format!("docker-exit-exporter {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(run("--version"), version);
+}
+
+#[test]
+fn healthcheck() {
+    let check = |port: u16, variables: &[(&str, &str)]| {
+        let start = Instant::now();
+        let output = Command::new(BINARY)
+            .env_clear()
+            .envs(variables.iter().copied())
+            .args(["healthcheck", "--port", &port.to_string()])
+            .output()
+            .unwrap();
+        assert!(start.elapsed() < Duration::from_secs(3), "{output:?}");
+        output.status.code()
+    };
+    let engine = FakeEngine::start();
+    let exporter = Exporter::start(&engine.address());
+    exporter.until("the first collection", is_up);
+    assert_eq!(check(exporter.port(), &[]), Some(0));
+    // Never through a proxy.
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let proxies = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].map(|it| (it, &*nobody));
+    assert_eq!(check(exporter.port(), &proxies), Some(0));
+    assert_eq!(check(free_port(), &[]), Some(1));
+    // Docker keeps status 2 for itself.
+    assert_eq!(check(exporter.port(), &[("EVENTS", "bad")]), Some(1));
+    // One that accepts and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    assert_eq!(check(silent.local_addr().unwrap().port(), &[]), Some(1));
+}
