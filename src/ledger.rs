@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cgroup::Layout;
-use crate::engine::{Age, Inspected, Labels, Listed, State};
+use crate::engine::{Inspected, Labels, Listed, State, Status};
 use crate::labels::{self, Filter};
 use crate::reason::Reason;
 
@@ -79,8 +79,7 @@ impl Exit {
 
 /// The exit that an inspect shows, if any, of a container that a listing showed with this code.
 fn exit_of(listed_code: Option<i64>, inspected: &Inspected) -> Option<Exit> {
-    let runs = matches!(inspected.state, Some(State::Running | State::Paused));
-    if runs {
+    if inspected.runs() {
         // It was started again after the listing, which zeroed everything but the end of the run
         // before (moby container/state.go, SetRunning).
         return listed_code.map(|code| Exit {
@@ -167,31 +166,58 @@ struct Container {
 struct Sighting {
     /// Absent in the states `dead` and `removing`.
     code: Option<i64>,
-    /// Between which times it ended.
+    restarting: bool,
+    /// Between which times it ended, by the clock of this host.
     ended: Option<(Timestamp, Timestamp)>,
     /// No inspect is needed any more.
     settled: bool,
 }
 
 impl Sighting {
-    fn new(code: Option<i64>, age: Option<Age>, taken: Taken) -> Self {
-        let ended = age.and_then(|age| {
+    fn new(status: Status, taken: Taken) -> Self {
+        let ended = status.age.and_then(|age| {
             let earliest = taken.asked.checked_sub(age.max).ok()?;
             Some((earliest, taken.answered.checked_sub(age.min).ok()?))
         });
         Self {
-            code,
+            code: status.code,
+            restarting: status.state == Some(State::Restarting),
             ended,
             settled: false,
         }
     }
 
-    /// Whether both can be the same run: the same code, and a moment at which both ended.
-    fn fits(&self, other: &Self) -> bool {
-        let codes = self.code.zip(other.code);
-        let spans = self.ended.zip(other.ended);
-        codes.is_none_or(|(one, two)| one == two)
-            && spans.is_none_or(|(one, two)| one.0 <= two.1 && two.0 <= one.1)
+    /// This sighting as one more of the same run, or `None` if it must be of another: the code
+    /// differs, or there is no moment at which both can have ended.
+    fn after(self, before: &Self) -> Option<Self> {
+        let codes = before.code.zip(self.code);
+        if codes.is_some_and(|(one, two)| one != two) {
+            return None;
+        }
+        let ended = match (before.ended, self.ended) {
+            (Some(one), Some(two)) => Some((one.0.max(two.0), one.1.min(two.1))),
+            (one, two) => one.or(two),
+        };
+        if ended.is_some_and(|(earliest, latest)| earliest > latest) {
+            return None;
+        }
+        Some(Self {
+            code: self.code.or(before.code),
+            ended,
+            // A container that waited for its restart and now does not has most likely ended again.
+            settled: before.settled && before.restarting == self.restarting,
+            ..self
+        })
+    }
+
+    /// Takes in that the run ended at this moment, by the clock of the Engine. If that is another
+    /// clock than this host's, it is of no use here.
+    fn narrow(&mut self, finished: Timestamp) {
+        if let Some((earliest, latest)) = &mut self.ended {
+            if *earliest <= finished && finished <= *latest {
+                (*earliest, *latest) = (finished, finished);
+            }
+        }
     }
 }
 
@@ -210,18 +236,13 @@ impl Container {
         match status.state {
             Some(State::Created) => self.has_its_turn(),
             Some(state) if state.is_over() => {
-                let mut sighting = Sighting::new(status.code, status.age, taken);
-                match self.sighting {
-                    Some(before) if before.fits(&sighting) => {
-                        sighting.settled = before.settled;
-                        sighting.code = sighting.code.or(before.code);
-                    }
-                    _ => {
-                        self.failed_inspects = 0;
-                        self.announced = false;
-                    }
+                let now = Sighting::new(status, taken);
+                let again = self.sighting.and_then(|before| now.after(&before));
+                if again.is_none() {
+                    self.failed_inspects = 0;
+                    self.announced = false;
                 }
-                self.sighting = Some(sighting);
+                let sighting = *self.sighting.insert(again.unwrap_or(now));
                 !sighting.settled && self.has_its_turn()
             }
             Some(_) => {
@@ -254,10 +275,14 @@ impl Container {
             _ if self.sighting.is_none() => self.announced = false,
             _ => {}
         }
-        self.exit = exit;
         if let Some(sighting) = &mut self.sighting {
-            sighting.settled = true;
+            // While it runs, not all is known of the run that the listing showed.
+            sighting.settled = !inspected.runs();
+            if let Some(finished) = exit.as_ref().and_then(|exit| exit.finished_at) {
+                sighting.narrow(finished);
+            }
         }
+        self.exit = exit;
     }
 
     /// Renders its labels if they are needed and not what they should be.

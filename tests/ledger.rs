@@ -217,6 +217,67 @@ fn listed_as_restarting_and_inspected_as_running() {
 }
 
 #[test]
+fn a_run_that_was_inspected_as_running_is_inspected_again() {
+    let mut host = Host::new();
+    host.now = 10;
+    let running = inspect("running", 0, 10, 8);
+    host.collect(
+        &listed("restarting", "Restarting (6) 1 second ago"),
+        &running,
+    );
+    // It ended again within the same second, for good, with the same code.
+    host.now = 11;
+    let ended = inspect("exited", 6, 10, 10);
+    assert!(host.collect(&listed("exited", "Exited (6) 1 second ago"), &ended));
+    assert_eq!(host.exits(), ["web 6 error at 10 after 0"]);
+}
+
+#[test]
+fn two_ends_within_a_second_are_told_apart_by_the_first_ones_exact_time() {
+    let mut host = Host::new();
+    host.now = 10;
+    let just_now = listed("exited", "Exited (6) Less than a second ago");
+    assert!(host.collect(&just_now, &inspect("exited", 6, 9, 9)));
+    assert_eq!(host.news(), [6]);
+    host.now = 11;
+    assert!(host.collect(&just_now, &inspect("exited", 6, 10, 11)));
+    assert_eq!(host.news(), [6]);
+    assert_eq!(host.exits(), ["web 6 error at 11 after 1"]);
+}
+
+#[test]
+fn a_container_that_no_longer_waits_for_its_restart_is_inspected_again() {
+    let mut host = Host::new();
+    host.now = 10;
+    let run = inspect("restarting", 6, 9, 9);
+    host.collect(&listed("restarting", "Restarting (6) 1 second ago"), &run);
+    let run = inspect("exited", 6, 9, 9);
+    assert!(host.collect(&listed("exited", "Exited (6) 1 second ago"), &run));
+    assert!(!host.collect(&listed("exited", "Exited (6) 1 second ago"), &run));
+}
+
+#[test]
+fn an_engine_whose_clock_differs_costs_no_inspect_more() {
+    let mut host = Host::new();
+    let hour = 3600;
+    let run = inspect("exited", 3, hour + 2, hour + 5);
+    host.now = 10;
+    assert!(host.collect(&listed("exited", "Exited (3) 5 seconds ago"), &run));
+    for (now, age) in [
+        (25, "20 seconds"),
+        (70, "About a minute"),
+        (300, "4 minutes"),
+    ] {
+        host.now = now;
+        let listed = listed("exited", &format!("Exited (3) {age} ago"));
+        assert!(!host.collect(&listed, &run), "inspected after {age}");
+    }
+    host.now = 315;
+    let again = inspect("exited", 3, hour + 303, hour + 305);
+    assert!(host.collect(&listed("exited", "Exited (3) 10 seconds ago"), &again));
+}
+
+#[test]
 fn failed_starts() {
     let never = "0001-01-01T00:00:00Z";
     let created = |code: i64, error: &str| {

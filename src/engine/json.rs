@@ -187,6 +187,12 @@ pub struct Inspected {
 }
 
 impl Inspected {
+    /// Whether its process is there.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        matches!(self.state, Some(State::Running | State::Paused))
+    }
+
     /// Reads the answer to `/containers/{id}/json`.
     ///
     /// # Errors
