@@ -94,7 +94,10 @@ fn plan_for<'a>(
     socket: Ownership,
     mut way: impl Iterator<Item = (&'a Path, Ownership)>,
 ) -> Plan {
-    let gid = if socket.group_may_connect() {
+    let gid = if socket.mode == 0 {
+        // dockerd makes it so, and then gives it its group and its mode.
+        return Plan::Wait;
+    } else if socket.group_may_connect() {
         socket.gid
     } else if socket.others_may_connect() {
         NOBODY
@@ -218,24 +221,26 @@ mod tests {
             mode,
             is_socket,
         };
+        let stay = || Plan::Stay(String::new());
         for (socket, directory_gid, directory, want) in [
-            (0o660, 0, 0o755, Some(998)),
-            (0o666, 0, 0o755, Some(998)),
-            (0o606, 0, 0o755, Some(NOBODY)),
-            (0o600, 0, 0o755, None),
-            (0o640, 0, 0o755, None),
-            (0o660, 0, 0o750, None),
-            (0o660, 998, 0o750, Some(998)),
-            (0o660, 998, 0o705, None),
-            (0o606, 0, 0o711, Some(NOBODY)),
+            (0o660, 0, 0o755, Plan::Drop { gid: 998 }),
+            (0o666, 0, 0o755, Plan::Drop { gid: 998 }),
+            (0o606, 0, 0o755, Plan::Drop { gid: NOBODY }),
+            (0o600, 0, 0o755, stay()),
+            (0o640, 0, 0o755, stay()),
+            (0o660, 0, 0o750, stay()),
+            (0o660, 998, 0o750, Plan::Drop { gid: 998 }),
+            (0o660, 998, 0o705, stay()),
+            (0o606, 0, 0o711, Plan::Drop { gid: NOBODY }),
+            (0, 0, 0o755, Plan::Wait),
         ] {
             let way = [(Path::new("/run"), owned(directory_gid, directory, false))];
             let path = Path::new("/run/docker.sock");
-            let plan = plan_for(path, owned(998, socket, true), way.into_iter());
-            match want {
-                Some(gid) => assert_eq!(plan, Plan::Drop { gid }, "{socket:o} {directory:o}"),
-                None => assert!(matches!(plan, Plan::Stay(_)), "{socket:o} {directory:o}"),
-            }
+            let plan = match plan_for(path, owned(998, socket, true), way.into_iter()) {
+                Plan::Stay(_) => stay(),
+                plan => plan,
+            };
+            assert_eq!(plan, want, "{socket:o} {directory:o}");
         }
     }
 }
