@@ -1,0 +1,28 @@
+//! The exporter's own binary and image against a real Docker Engine.
+//!
+//! Needs root, Docker's Engine and client, a static busybox and promtool (Debian: docker.io, busybox-static and
+//! prometheus), and starts Engines of its own (see [`dockerd`]). Hence ignored by default:
+//!
+//! ```text
+//! cargo test --test engine -- --ignored --test-threads=1
+//! ```
+
+#[path = "support/dockerd.rs"]
+mod dockerd;
+#[path = "support/exporter.rs"]
+mod exporter;
+#[path = "support/metrics.rs"]
+mod metrics;
+#[path = "support/waiting.rs"]
+mod waiting;
+
+#[path = "engine/daemon.rs"]
+mod daemon;
+#[path = "engine/exits.rs"]
+mod exits;
+#[path = "engine/image.rs"]
+mod image;
+#[path = "engine/inspect.rs"]
+mod inspect;
+#[path = "engine/privileges.rs"]
+mod privileges;
