@@ -23,6 +23,12 @@ impl Credentials {
         Self::parse(&fs::read_to_string("/proc/self/status").ok()?)
     }
 
+    /// Whether it is a member of this group.
+    #[must_use]
+    pub fn has_group(&self, gid: u32) -> bool {
+        self.gid == gid || self.groups.contains(&gid)
+    }
+
     fn parse(status: &str) -> Option<Self> {
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
         // Real, effective, saved, file system.

@@ -83,7 +83,7 @@ fn plan(credentials: &Credentials, address: &Address) -> Plan {
     }
     // /var/run is a link to /run on most systems.
     let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-    let way = real.ancestors().skip(1);
+    let way = path.ancestors().skip(1).chain(real.ancestors().skip(1));
     let way = way.filter_map(|directory| Some((directory, Ownership::of(directory)?)));
     plan_for(path, socket, way)
 }

@@ -4,6 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+/// What fits into `sockaddr_un` with a zero at its end (unix(7)).
+const LONGEST_PATH: usize = 107;
+
 /// An Engine's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -22,12 +25,15 @@ impl Default for Address {
 impl FromStr for Address {
     type Err = String;
 
-    /// Reads `unix:///path` or `tcp://host:port`; the error is a reason to show after "refused:".
+    /// Reads `unix:///path` or `tcp://host:port`; the error is the reason why it is neither.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err("it has no unix:// or tcp:// in front".into());
         };
         match scheme {
+            "unix" if rest.len() > LONGEST_PATH => {
+                Err(format!("a socket's path has {LONGEST_PATH} bytes at most"))
+            }
             "unix" if rest.starts_with('/') && !rest.contains('\0') => Ok(Self::Unix(rest.into())),
             "unix" => Err("the path is not absolute".into()),
             "tcp" => host_and_port(rest.strip_suffix('/').unwrap_or(rest)).map(Self::Tcp),

@@ -16,8 +16,6 @@ const HEAD: Limit = Limit {
 pub struct Head {
     /// The status code, 100–999.
     pub status: u16,
-    /// The text after the status code; may be empty.
-    pub reason: String,
     /// Names in lower case, values without surrounding blanks, in the order they came.
     headers: Vec<(String, String)>,
     http_1_0: bool,
@@ -43,7 +41,7 @@ impl Head {
     pub(super) fn read(reader: &mut impl BufRead) -> Result<Self, Error> {
         let mut left = limits::HEAD_BYTES;
         let first = read_line(reader, &mut left, HEAD)?;
-        let (http_1_0, status, reason) = parse_status_line(&first)?;
+        let (http_1_0, status) = parse_status_line(&first)?;
         let mut headers = Vec::new();
         loop {
             let line = read_line(reader, &mut left, HEAD).map_err(Error::in_answer)?;
@@ -61,7 +59,6 @@ impl Head {
         }
         Ok(Self {
             status,
-            reason,
             headers,
             http_1_0,
         })
@@ -135,7 +132,8 @@ fn decimal(text: &str) -> Option<u64> {
     text.parse().ok()
 }
 
-fn parse_status_line(line: &[u8]) -> Result<(bool, u16, String), Error> {
+/// Whether it is HTTP/1.0, and the status. The text behind it is of no use.
+fn parse_status_line(line: &[u8]) -> Result<(bool, u16), Error> {
     let malformed = || {
         let start = String::from_utf8_lossy(&line[..line.len().min(60)]);
         Error::Malformed(format!("it starts with {start:?}"))
@@ -146,22 +144,13 @@ fn parse_status_line(line: &[u8]) -> Result<(bool, u16, String), Error> {
         [b'1'..=b'9', b' ', text @ ..] => (false, text),
         _ => return Err(malformed()),
     };
-    let (code, reason) = match text {
-        [a, b, c] => ([*a, *b, *c], &[][..]),
-        [a, b, c, b' ', reason @ ..] => ([*a, *b, *c], reason),
-        _ => return Err(malformed()),
-    };
-    let status = std::str::from_utf8(&code)
-        .ok()
-        .and_then(decimal)
-        .and_then(|status| u16::try_from(status).ok())
-        .filter(|status| *status >= 100)
-        .ok_or_else(malformed)?;
-    Ok((
-        http_1_0,
-        status,
-        String::from_utf8_lossy(reason).into_owned(),
-    ))
+    let (code, rest) = text.split_at_checked(3).ok_or_else(malformed)?;
+    let status = std::str::from_utf8(code).ok().and_then(decimal);
+    let status = status.and_then(|status| u16::try_from(status).ok());
+    match status {
+        Some(status @ 100..) if matches!(rest, [] | [b' ', ..]) => Ok((http_1_0, status)),
+        _ => Err(malformed()),
+    }
 }
 
 fn parse_header(line: &[u8]) -> Result<(String, String), Error> {
@@ -241,10 +230,10 @@ mod tests {
     #[test]
     fn status_lines() {
         for (line, want) in [
-            ("HTTP/1.1 200 OK", Some((200, "OK"))),
-            ("HTTP/1.0 404 Not Found", Some((404, "Not Found"))),
-            ("HTTP/1.1 500 ", Some((500, ""))),
-            ("HTTP/1.1 500", Some((500, ""))),
+            ("HTTP/1.1 200 OK", Some(200)),
+            ("HTTP/1.0 404 Not Found", Some(404)),
+            ("HTTP/1.1 500 ", Some(500)),
+            ("HTTP/1.1 500", Some(500)),
             ("HTTP/1.1 099 Low", None),
             ("HTTP/1.1 +20 Sign", None),
             ("HTTP/1.1 2000 Long", None),
@@ -258,7 +247,7 @@ mod tests {
             ("{\"message\":\"hello\"}", None),
         ] {
             let got = read(format!("{line}\r\n\r\n").as_bytes()).ok();
-            let got = got.as_ref().map(|head| (head.status, head.reason.as_str()));
+            let got = got.map(|head| head.status);
             assert_eq!(got, want, "{line:?}");
         }
     }
