@@ -12,11 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{env, thread};
 
-use docker_exit_exporter::collector::Collector;
 use docker_exit_exporter::config::Command;
-use docker_exit_exporter::publication::Publication;
-use docker_exit_exporter::server;
-use docker_exit_exporter::telemetry::Telemetry;
+use docker_exit_exporter::{exporter, server};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -42,21 +39,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let engine = FakeEngine::start();
     config.docker_host = engine.address().parse()?;
-    config.interval = Duration::from_secs(1);
     for container in at_the_start() {
         engine.put(container);
     }
 
-    let publication = Arc::new(Publication::default());
-    let telemetry = Telemetry::new();
-    let mut collector = Collector::new(&config, Arc::clone(&publication), telemetry.clone());
     let listener = server::bind(config.listen)?;
     let port = listener.local_addr()?.port();
-    server::start(listener, &publication, &telemetry)?;
-    collector.collect()?;
-    println!("{}", publication.get().text);
-    println!("That, and what happens next, is on http://localhost:{port}/metrics; Ctrl-C ends it.");
-    thread::spawn(move || collector.run());
+    exporter::start(&config, listener)?;
+    println!(
+        "What happens on a made-up host is on http://localhost:{port}/metrics; Ctrl-C ends it."
+    );
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let engine = Arc::new(engine);
     let host = Arc::clone(&engine);
@@ -91,26 +83,29 @@ fn at_the_start() -> Vec<Container> {
 }
 
 /// A round of what happens: a worker that runs out of memory and comes back, a Swarm task that
-/// crashes, a job that ends well.
+/// crashes, a job that is removed as soon as it has ended.
 fn live(engine: &FakeEngine) {
+    thread::sleep(PACE);
     let worker = at_the_start().remove(1);
-    let mut killed = worker.clone().exit(137);
-    killed.oom_killed = true;
-    engine.put(killed);
+    engine.happen("oom", &worker, &[]);
+    engine.end(&worker, 137);
     thread::sleep(PACE);
 
     let task = Container::running(6, "api_web.1.i42g4nl49a7gg0ucwkbcjpxr0")
         .label("com.docker.stack.namespace", "api")
         .label("com.docker.swarm.service.name", "api_web");
-    engine.put(task.clone());
+    engine.run(&task);
+    let worker = worker.start();
+    engine.put(worker.clone());
+    engine.happen("start", &worker, &[]);
     thread::sleep(PACE);
-    engine.put(task.exit(42));
-    engine.put(worker.start());
+    engine.end(&task, 42);
     thread::sleep(PACE);
 
-    engine.put(Container::exited(7, "report", 0));
+    let job = Container::running(7, "report");
+    engine.run(&job);
     thread::sleep(PACE);
-    engine.remove(&Container::created(7, "report").id);
-    engine.remove(&Container::created(6, "task").id);
-    thread::sleep(PACE);
+    engine.end(&job, 0);
+    engine.destroy(&job);
+    engine.destroy(&task);
 }

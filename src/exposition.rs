@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::engine::{Identity, Info};
 use crate::labels::push_label;
 use crate::ledger::{Entry, Exit, Ledger};
+use crate::reason::Reason;
 
 /// The Engine, as far as it is known: what it says in each answer, and its `/info` if it gives it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,32 +21,39 @@ pub struct EngineInfo {
     pub info: Option<Info>,
 }
 
-/// Renders the families of the host and of its containers.
+/// Renders the families of the host, its containers and their workloads.
 ///
-/// `up`: the last listing worked. `known` is what is known of the Engine and its containers;
-/// `None` before the first listing, and when the last good one is too old to be shown.
+/// `up`: the last listing worked. `fresh`: what is known of the Engine and its containers is not
+/// too old to be shown; the counters always are.
 #[must_use]
-pub fn render(up: bool, known: Option<(&EngineInfo, &Ledger)>) -> String {
+pub fn render(up: bool, fresh: bool, engine: &EngineInfo, ledger: &Ledger) -> String {
     let mut text = String::new();
-    let mut up_family = Family::new(
+    Family::new(
         &mut text,
         "docker_up",
         "gauge",
         "Whether the last listing of the containers worked.",
-    );
-    up_family.sample("", u8::from(up));
-    let Some((engine, ledger)) = known else {
-        return text;
-    };
+    )
+    .sample("", u8::from(up));
+    if fresh {
+        host(&mut text, engine, ledger);
+        exits(&mut text, ledger);
+        last_exits(&mut text, ledger);
+    }
+    workloads(&mut text, ledger);
+    text
+}
+
+fn host(text: &mut String, engine: &EngineInfo, ledger: &Ledger) {
     Family::new(
-        &mut text,
+        text,
         "docker_engine_info",
         "gauge",
         "The Docker Engine that is watched; always 1.",
     )
     .sample(&engine_labels(engine), 1);
     let mut states = Family::new(
-        &mut text,
+        text,
         "docker_containers",
         "gauge",
         "Containers on this host by state.",
@@ -55,96 +63,88 @@ pub fn render(up: bool, known: Option<(&EngineInfo, &Ledger)>) -> String {
         push_label(&mut labels, "state", state.name());
         states.sample(&labels, count);
     }
-    containers(&mut text, ledger);
-    text
 }
 
-fn containers(text: &mut String, ledger: &Ledger) {
-    per_exit(
-        text,
-        ledger,
-        "container_exit_code",
-        "gauge",
-        "Exit code of the container's last run, which is over.",
-        |exit| Some(exit.code),
-    );
-    per_exit(
-        text,
-        ledger,
-        "container_exit_timestamp_seconds",
-        "gauge",
-        "When the container's last run ended, in seconds since 1970.",
-        |exit| {
-            Some(Seconds(
-                exit.finished_at?.duration_since(Timestamp::UNIX_EPOCH),
-            ))
-        },
-    );
-    per_exit(
-        text,
-        ledger,
-        "container_exit_duration_seconds",
-        "gauge",
-        "How long the container's last run took.",
-        |exit| exit.duration.map(Seconds),
-    );
-    let mut reason = Family::new(
-        text,
-        "container_exit_reason",
-        "gauge",
-        "Why the container's last run ended; always 1.",
-    );
+fn exits(text: &mut String, ledger: &Ledger) {
+    let help = "Exit code of the container's last run, which is over.";
+    Family::new(text, "container_exit_code", "gauge", help)
+        .samples(ledger.exits(), |exit| Some(exit.code));
+    let help = "When the container's last run ended, in seconds since 1970.";
+    Family::new(text, "container_exit_timestamp_seconds", "gauge", help)
+        .samples(ledger.exits(), |exit| exit.finished_at.map(seconds));
+    let help = "How long the container's last run took.";
+    Family::new(text, "container_exit_duration_seconds", "gauge", help)
+        .samples(ledger.exits(), |exit| exit.duration.map(Seconds));
+    let help = "Why the container's last run ended; always 1.";
+    let mut reason = Family::new(text, "container_exit_reason", "gauge", help);
     for Entry { labels, exit, .. } in ledger.exits() {
-        let mut labels = labels.to_owned();
-        push_label(&mut labels, "reason", exit.reason.name());
-        reason.sample(&labels, 1);
+        reason.sample(&with_reason(labels, exit.reason), 1);
     }
-    per_exit(
-        text,
-        ledger,
-        "container_restart_count",
-        // It is a gauge, but promtool takes a gauge's `_count` for part of a histogram.
-        "untyped",
-        "Restarts of the container by its restart policy.",
-        |exit| exit.restart_count,
-    );
+    // It is a gauge, but promtool takes a gauge's `_count` for part of a histogram.
+    let help = "Restarts of the container by its restart policy.";
+    Family::new(text, "container_restart_count", "untyped", help)
+        .samples(ledger.exits(), |exit| exit.restart_count);
 }
 
-/// A family with one sample per exit that has the value.
-fn per_exit<V: Display>(
-    text: &mut String,
-    ledger: &Ledger,
-    name: &'static str,
-    kind: &'static str,
-    help: &'static str,
-    value: impl Fn(&Exit) -> Option<V>,
-) {
-    let mut family = Family::new(text, name, kind, help);
-    for Entry { labels, exit, .. } in ledger.exits() {
-        if let Some(value) = value(exit) {
-            family.sample(labels, value);
+fn last_exits(text: &mut String, ledger: &Ledger) {
+    let help = "Exit code of the run before of a container that runs again.";
+    Family::new(text, "container_last_exit_code", "gauge", help)
+        .samples(ledger.last_exits(), |exit| Some(exit.code));
+    let help = "When the run before of a container that runs again ended, in seconds since 1970.";
+    Family::new(text, "container_last_exit_timestamp_seconds", "gauge", help)
+        .samples(ledger.last_exits(), |exit| exit.finished_at.map(seconds));
+    let help = "Why the run before of a container that runs again ended; always 1.";
+    let mut reason = Family::new(text, "container_last_exit_reason", "gauge", help);
+    for Entry { labels, exit, .. } in ledger.last_exits() {
+        reason.sample(&with_reason(labels, exit.reason), 1);
+    }
+}
+
+fn workloads(text: &mut String, ledger: &Ledger) {
+    let help = "Exits of a workload's containers since the exporter started, by reason.";
+    let mut exits = Family::new(text, "container_exits_total", "counter", help);
+    for (labels, counts) in ledger.workloads().iter() {
+        for (reason, count) in Reason::ALL.into_iter().zip(counts) {
+            exits.sample(&with_reason(labels, reason), count);
         }
     }
 }
 
-fn engine_labels(EngineInfo { identity, info }: &EngineInfo) -> String {
-    // `Docker/28.5.2 (linux)`: behind a proxy that refuses /info this is all there is.
-    let product = identity.server.split_whitespace().next();
-    let version = product.and_then(|product| product.split_once('/'));
-    let version = version.map_or("", |(_, version)| version);
+fn with_reason(labels: &str, reason: Reason) -> String {
+    let mut labels = labels.to_owned();
+    push_label(&mut labels, "reason", reason.name());
+    labels
+}
+
+fn seconds(time: Timestamp) -> Seconds {
+    Seconds(time.duration_since(Timestamp::UNIX_EPOCH))
+}
+
+impl EngineInfo {
+    /// The Engine's version: by `/info`, or else by the head of its answers
+    /// (`Docker/28.5.2 (linux)`), which passes through a proxy that refuses `/info`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        if let Some(info) = &self.info {
+            return &info.version;
+        }
+        let product = self.identity.server.split_whitespace().next();
+        let version = product.and_then(|product| product.split_once('/'));
+        version.map_or("", |(_, version)| version)
+    }
+}
+
+fn engine_labels(engine: &EngineInfo) -> String {
+    let info = engine.info.clone().unwrap_or_default();
     let mut labels = String::new();
-    let info = info.clone().unwrap_or_else(|| Info {
-        version: version.to_owned(),
-        ..Info::default()
-    });
     for (name, value) in [
-        ("api_version", &identity.api_version),
+        ("api_version", engine.identity.api_version.as_str()),
         ("architecture", &info.architecture),
         ("cgroup_driver", &info.cgroup_driver),
         ("cgroup_version", &info.cgroup_version),
         ("kernel_version", &info.kernel_version),
         ("operating_system", &info.operating_system),
-        ("version", &info.version),
+        ("version", engine.version()),
     ] {
         push_label(&mut labels, name, value);
     }
@@ -173,6 +173,19 @@ impl<'a> Family<'a> {
             kind,
             help,
             empty: true,
+        }
+    }
+
+    /// One sample for each exit that has the value.
+    fn samples<'e, V: Display>(
+        &mut self,
+        entries: impl Iterator<Item = Entry<'e>>,
+        value: impl Fn(&Exit) -> Option<V>,
+    ) {
+        for Entry { labels, exit, .. } in entries {
+            if let Some(value) = value(exit) {
+                self.sample(labels, value);
+            }
         }
     }
 
@@ -218,7 +231,10 @@ impl Display for Seconds {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::labels::Filter;
 
     #[test]
     fn seconds_are_as_short_as_they_can_be() {
@@ -237,7 +253,8 @@ mod tests {
 
     #[test]
     fn without_anything_known_there_is_only_docker_up() {
-        let text = render(false, None);
+        let ledger = Ledger::new(Filter::default(), Duration::ZERO, Timestamp::UNIX_EPOCH);
+        let text = render(false, false, &EngineInfo::default(), &ledger);
         let want = "# HELP docker_up Whether the last listing of the containers worked.\n\
                     # TYPE docker_up gauge\ndocker_up 0\n";
         assert_eq!(text, want);

@@ -4,12 +4,14 @@
 //!
 //! ```text
 //! socket bytes → http → engine (JSON) → ledger → exposition (text) → publication → server
-//!                       └───────────── collector ─────────────────┘
+//!                       │               └─────────── collector ─────┘
+//!                       └ events → watcher ────────────┘
 //! ```
 //!
 //! The [`collector`]'s thread owns all that is known of containers, in a [`ledger`]; it asks the
-//! [`engine`] and publishes a finished text. The [`server`]'s threads answer with that text,
-//! whatever Docker is doing at that moment. What decides (which state, which [`reason`], which
+//! [`engine`] and publishes a finished text. The [`watcher`]'s thread follows the Engine's events
+//! and sends them to the collector. The [`server`]'s threads answer with the published text,
+//! whatever Docker is doing at that moment; [`exporter`] starts them all. What decides (which state, which [`reason`], which
 //! [`labels`], which text) is pure functions of plain values.
 //!
 //! It never sends Docker anything but `GET`: there is no code that could. It has no async runtime,
@@ -20,6 +22,7 @@ pub mod collector;
 pub mod config;
 pub mod credentials;
 pub mod engine;
+pub mod exporter;
 pub mod exposition;
 pub mod healthcheck;
 pub mod http;
@@ -31,3 +34,4 @@ pub mod publication;
 pub mod reason;
 pub mod server;
 pub mod telemetry;
+pub mod watcher;

@@ -1,14 +1,15 @@
 //! The program: settings, privileges, threads, signals, and what it ends with.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::{env, io, process, thread};
+use std::{env, io};
 
 use docker_exit_exporter::collector::Collector;
 use docker_exit_exporter::config::{Command, Config, HELP};
 use docker_exit_exporter::publication::Publication;
 use docker_exit_exporter::telemetry::Telemetry;
-use docker_exit_exporter::{healthcheck, privileges, server};
+use docker_exit_exporter::{exporter, healthcheck, privileges, server};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
     let command = match Command::read(env::args_os().skip(1), |name| env::var_os(name)) {
         Ok(command) => command,
         Err(error) => {
-            eprintln!("docker-exit-exporter: {error}");
+            complain(&error.to_string());
             let healthcheck = env::args_os().any(|argument| argument == "healthcheck");
             return ExitCode::from(if healthcheck { 1 } else { BAD_CALL });
         }
@@ -46,18 +47,26 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("docker-exit-exporter: {error}");
+            complain(&error);
             ExitCode::FAILURE
         }
     }
 }
 
+/// `RUST_LOG` decides what is logged; as with the other variables, an empty one is not set.
 fn start_log(level: &str) {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
+    let filter = env::var("RUST_LOG").ok().filter(|it| !it.trim().is_empty());
+    env_logger::Builder::new()
+        .parse_filters(filter.as_deref().unwrap_or(level))
+        .init();
+}
+
+/// Not `eprintln!`: it panics where nobody can be told.
+fn complain(error: &str) {
+    let _ = writeln!(io::stderr(), "docker-exit-exporter: {error}");
 }
 
 fn print(text: &str) -> Result<(), String> {
-    use io::Write;
     // Not `print!`: it panics where the reader has left, as in `--once | head`.
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -78,11 +87,8 @@ fn once(config: &Config) -> Result<(), String> {
 
 fn serve(config: &Config) -> Result<(), String> {
     privileges::drop_root(&config.docker_host);
-    // Before anything else, since PID 1 ignores what it does not handle.
+    // Before anything can take long, since PID 1 ignores what it does not handle.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
-    let publication = Arc::new(Publication::default());
-    let telemetry = Telemetry::new();
-    let collector = Collector::new(config, Arc::clone(&publication), telemetry.clone());
     let listener = server::bind(config.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     log::info!(
@@ -92,26 +98,9 @@ fn serve(config: &Config) -> Result<(), String> {
         config.listen,
         config.docker_host
     );
-    server::start(listener, &publication, &telemetry).map_err(|error| error.to_string())?;
-    thread::Builder::new()
-        .name("collector".into())
-        .spawn(move || {
-            let _end = EndProcess;
-            collector.run()
-        })
-        .map_err(|error| error.to_string())?;
+    exporter::start(config, listener).map_err(|error| error.to_string())?;
     if let Some(signal) = signals.forever().next() {
         log::info!("stopping on signal {signal}");
     }
     Ok(())
-}
-
-/// Ends the process with its thread: an exporter that no longer collects must not look alive.
-struct EndProcess;
-
-impl Drop for EndProcess {
-    fn drop(&mut self) {
-        log::error!("the collector has failed");
-        process::exit(1);
-    }
 }

@@ -1,7 +1,10 @@
 //! The exporter's metrics about itself, in a registry of the `prometheus` crate.
 
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
+use crate::engine::Action;
 use crate::process::Process;
 
 /// What the exporter counts and measures of itself. Clones share their values.
@@ -18,6 +21,17 @@ pub struct Telemetry {
     /// Requests sent to the Engine.
     pub engine_requests: IntCounter,
     http_requests: IntCounterVec,
+    /// 1 while the Engine's events come in.
+    pub event_stream_up: IntGauge,
+    /// How often a stream of events was opened.
+    pub event_stream_connects: IntCounter,
+    events: IntCounterVec,
+    /// Gaps that neither replay nor listing could close.
+    pub events_lost: IntCounter,
+    /// Workloads that exits are counted for.
+    pub workloads: IntGauge,
+    /// Containers whose exits are not counted, since there are too many workloads.
+    pub workloads_dropped: IntCounter,
 }
 
 impl Telemetry {
@@ -62,6 +76,27 @@ impl Telemetry {
                 Opts::new("http_requests_total", "Requests answered by status code."),
                 &["code"],
             )?,
+            event_stream_up: IntGauge::new(
+                "event_stream_up",
+                "Whether the Engine's events come in.",
+            )?,
+            event_stream_connects: IntCounter::new(
+                "event_stream_connects_total",
+                "How often a stream of events was opened.",
+            )?,
+            events: IntCounterVec::new(
+                Opts::new("events_total", "Events that came in by action."),
+                &["action"],
+            )?,
+            events_lost: IntCounter::new(
+                "events_lost_total",
+                "Gaps in the events that neither replay nor listing could close.",
+            )?,
+            workloads: IntGauge::new("workloads", "Workloads that exits are counted for.")?,
+            workloads_dropped: IntCounter::new(
+                "workloads_dropped_total",
+                "Containers whose exits are not counted, since there are too many workloads.",
+            )?,
             registry: registry.clone(),
             process,
         };
@@ -75,6 +110,15 @@ impl Telemetry {
         registry.register(Box::new(telemetry.last_collection.clone()))?;
         registry.register(Box::new(telemetry.engine_requests.clone()))?;
         registry.register(Box::new(telemetry.http_requests.clone()))?;
+        for action in Action::ALL {
+            telemetry.events.with_label_values(&[action.name()]);
+        }
+        registry.register(Box::new(telemetry.event_stream_up.clone()))?;
+        registry.register(Box::new(telemetry.event_stream_connects.clone()))?;
+        registry.register(Box::new(telemetry.events.clone()))?;
+        registry.register(Box::new(telemetry.events_lost.clone()))?;
+        registry.register(Box::new(telemetry.workloads.clone()))?;
+        registry.register(Box::new(telemetry.workloads_dropped.clone()))?;
         Ok(telemetry)
     }
 
@@ -88,6 +132,11 @@ impl Telemetry {
     #[must_use]
     pub fn successes(&self) -> u64 {
         self.collections.with_label_values(&["success"]).get()
+    }
+
+    /// Counts an event.
+    pub fn happened(&self, action: Action) {
+        self.events.with_label_values(&[action.name()]).inc();
     }
 
     /// Counts an answer to an HTTP client.

@@ -145,6 +145,18 @@ fn a_collection_where_nothing_changed_is_one_request_on_one_connection() {
         count => Err(format!("{count} requests")),
     })
     .unwrap();
+    // The stream of events has a connection of its own, and a listing when it opens.
+    exporter.until("events", |metrics| {
+        let up = metrics.value("docker_exit_exporter_event_stream_up", &[]);
+        (up == Some(1.0)).then_some(()).ok_or(format!("{up:?}"))
+    });
+    eventually(PATIENCE, || {
+        let requests = engine.requests();
+        let asked = |path: &str| requests.iter().rposition(|it| it == path);
+        let listed = asked("/containers/json?all=1") > asked("/events");
+        listed.then_some(()).ok_or(format!("{requests:?}"))
+    })
+    .unwrap();
     engine.take_requests();
     let requests = eventually(PATIENCE, || match engine.requests() {
         requests if requests.len() >= 6 => Ok(requests),
@@ -156,13 +168,14 @@ fn a_collection_where_nothing_changed_is_one_request_on_one_connection() {
         let expected = request == "/containers/json?all=1" || *request == created;
         assert!(expected, "{requests:?}");
     }
-    assert_eq!(engine.connections(), 1);
+    assert_eq!(engine.connections(), 2);
 }
 
 #[test]
 fn exits_come_and_go_with_their_containers() {
     let engine = FakeEngine::start();
-    let exporter = Exporter::start_with(&engine.address(), &["--retention", "1"]);
+    let flags = ["--retention", "1", "--events", "off"];
+    let exporter = Exporter::start_with(&engine.address(), &flags);
     exporter.until("the first collection", is_up);
     let web = Container::running(1, "web");
     engine.put(web.clone());
@@ -222,7 +235,7 @@ fn an_outage_is_one_line_and_its_end_another() {
     exporter.until("its end", is_up);
     let said = exporter.said();
     assert_eq!(said.matches("no Docker socket at").count(), 1, "{said}");
-    assert_eq!(said.matches("Docker answers again").count(), 1, "{said}");
+    assert_eq!(said.matches("Docker answers, after").count(), 1, "{said}");
     // With the line of the first collection.
     assert_eq!(said.matches("::collector]").count(), 3, "{said}");
 }
@@ -278,7 +291,7 @@ fn answers_that_are_no_listing_are_told_and_survived() {
         let engine = FakeEngine::start();
         engine.answer_listing(answer);
         engine.put(Container::exited(1, "web", 3));
-        let exporter = Exporter::start(&engine.address());
+        let exporter = Exporter::start_with(&engine.address(), &["--events", "off"]);
         exporter.until("the bad answer", |metrics| {
             is_down(metrics)?;
             let said = exporter.said();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use docker_exit_exporter::cgroup::Layout;
 use docker_exit_exporter::engine::{Info, Inspected, listing};
 use docker_exit_exporter::labels::Filter;
-use docker_exit_exporter::ledger::{Ledger, NotInspected, Taken};
+use docker_exit_exporter::ledger::{Entry, Ledger, NotInspected, Taken};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ impl Host {
 
     fn with_retention(seconds: u64) -> Self {
         Self {
-            ledger: Ledger::new(Filter::default(), Duration::from_secs(seconds)),
+            ledger: Ledger::new(Filter::default(), Duration::from_secs(seconds), at(0)),
             now: 0,
         }
     }
@@ -38,6 +38,7 @@ impl Host {
             asked: at,
             answered: at,
             uptime: Duration::from_secs(self.now.unsigned_abs()),
+            events_followed: false,
         };
         self.ledger.listed(&listing(&text).unwrap(), taken)
     }
@@ -47,14 +48,22 @@ impl Host {
         let pending = self.list(std::slice::from_ref(listed));
         for id in &pending {
             let inspected = Inspected::parse(&inspect.to_string()).unwrap();
-            self.ledger.inspected(id, &inspected);
+            self.ledger.inspected(id, &inspected, at(self.now), false);
         }
         !pending.is_empty()
     }
 
     /// Each exit as `name code reason [time] [duration]`.
     fn exits(&self) -> Vec<String> {
-        let entries = self.ledger.exits();
+        Self::show(self.ledger.exits())
+    }
+
+    /// The same of the runs before of those that run again.
+    fn last_exits(&self) -> Vec<String> {
+        Self::show(self.ledger.last_exits())
+    }
+
+    fn show<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Vec<String> {
         entries
             .map(|entry| {
                 let exit = entry.exit;
@@ -76,11 +85,11 @@ impl Host {
         self.exits().iter().map(cut).collect()
     }
 
+    /// The codes of what is told for the first time.
     fn news(&mut self) -> Vec<i64> {
-        self.ledger
-            .new_exits()
-            .map(|entry| entry.exit.code)
-            .collect()
+        let uptime = Duration::from_secs(self.now.unsigned_abs());
+        let news = self.ledger.tell(uptime, false).into_iter();
+        news.map(|news| news.exit.code).collect()
     }
 
     fn labels(&self) -> Vec<&str> {
@@ -184,6 +193,7 @@ fn a_container_that_runs_again_has_no_exit() {
     for state in ["running", "paused"] {
         assert!(!host.collect(&listed(state, "Up 1 second"), &json!({})));
         assert_eq!(host.exits(), [""; 0]);
+        assert_eq!(host.last_exits(), ["web 3 error at 5 after 3"]);
     }
     host.now = 30;
     let again = inspect("exited", 3, 12, 28);
@@ -213,7 +223,7 @@ fn listed_as_restarting_and_inspected_as_running() {
         &listed("restarting", "Restarting (7) 2 seconds ago"),
         &inspect,
     );
-    assert_eq!(host.exits(), ["web 7 error at 8"]);
+    assert_eq!(host.last_exits(), ["web 7 error at 8"]);
 }
 
 #[test]
@@ -334,6 +344,13 @@ fn dead_and_removing_containers_keep_what_is_known_or_are_inspected() {
         assert_eq!(host.exits(), ["web 3 error at 5 after 3"]);
         assert_eq!(host.news(), [3]);
     }
+    // What its error tells is why it could not be removed.
+    let mut host = Host::new();
+    host.now = 10;
+    let mut stuck = inspect("dead", 3, 2, 5);
+    stuck["State"]["Error"] = "unable to remove filesystem".into();
+    host.collect(&listed("dead", "Dead"), &stuck);
+    assert_eq!(host.exits(), ["web 3 error at 5 after 3"]);
     // One that is removed before it ever ran.
     let mut host = Host::new();
     let unborn = json!({"State": {"Status": "removing", "ExitCode": 0}});
@@ -398,6 +415,7 @@ fn a_removed_containers_exit_stays_for_the_retention() {
         &listed("exited", "Exited (3) 5 seconds ago"),
         &inspect("exited", 3, 2, 5),
     );
+    host.news();
     host.now = 25;
     host.list(&[]);
     assert_eq!(host.exits().len(), 1);
@@ -415,6 +433,7 @@ fn without_retention_it_leaves_at_once() {
         &listed("exited", "Exited (3) 5 seconds ago"),
         &inspect("exited", 3, 2, 5),
     );
+    host.news();
     host.list(&[]);
     assert_eq!(host.exits(), [""; 0]);
 }
@@ -525,4 +544,42 @@ fn recorded_oddities() {
         assert_eq!(inspected, !want.is_empty(), "{name}");
         assert_eq!(host.exits_without_times(), want, "{name}");
     }
+}
+
+#[test]
+fn what_ended_before_the_start_is_not_counted_however_late_it_is_told() {
+    let mut host = Host::new();
+    host.now = 10;
+    // It ended five seconds before the exporter's start.
+    let run = inspect("exited", 3, -8, -5);
+    host.collect(&listed("exited", "Exited (3) 15 seconds ago"), &run);
+    let uptime = Duration::from_secs(10);
+    let news = host.ledger.tell(uptime, true);
+    assert_eq!(news.len(), 1);
+    assert!(news[0].before_the_start);
+    assert!(!host.ledger.keeps_something_back());
+    let counted: u64 = host.ledger.workloads().iter().flat_map(|(_, it)| it).sum();
+    assert_eq!(counted, 0);
+}
+
+#[test]
+fn what_a_listing_found_is_kept_back_while_its_event_may_come() {
+    let mut host = Host::new();
+    host.list(&[]);
+    host.now = 10;
+    host.collect(
+        &listed("exited", "Exited (137) 5 seconds ago"),
+        &inspect("exited", 137, 2, 5),
+    );
+    assert_eq!(host.exits(), ["web 137 signaled at 5 after 3"]);
+    let tell = |host: &mut Host, seconds, events_come| {
+        host.ledger
+            .tell(Duration::from_secs(seconds), events_come)
+            .len()
+    };
+    assert_eq!(tell(&mut host, 10, true), 0);
+    assert!(host.ledger.keeps_something_back());
+    assert_eq!(tell(&mut host, 19, true), 0);
+    assert_eq!(tell(&mut host, 20, true), 1);
+    assert_eq!(tell(&mut host, 21, true), 0);
 }

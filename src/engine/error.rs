@@ -5,9 +5,9 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::credentials::{Credentials, Ownership};
-use crate::http;
+use crate::http::{self, Body, Head, Stream};
 
-use super::Address;
+use super::{Address, limits};
 
 /// A request to the Engine that failed: what was asked, and why there is no good answer.
 #[derive(Debug)]
@@ -141,6 +141,9 @@ fn diagnose_socket(
                 text += &format!(" ({socket}; this process has {credentials})");
             }
             match socket {
+                Some(socket) if credentials.is_some_and(|it| it.has_group(socket.gid)) => {
+                    text += ": SELinux or AppArmor may forbid what the mode allows";
+                }
                 Some(socket) if socket.group_may_connect() => {
                     text += &format!(": run it with --group-add {}", socket.gid);
                 }
@@ -157,8 +160,18 @@ fn diagnose_socket(
     }
 }
 
+/// An answer that is none, with what can be had of its message.
+pub(super) fn refused<S: Stream>(head: &Head, mut body: Body<'_, S>) -> Kind {
+    let mut text = Vec::new();
+    let _ = body.read_to_end(&mut text, limits::ERROR_BYTES);
+    Kind::Refused {
+        status: head.status,
+        message: message(&text),
+    }
+}
+
 /// The message of an error's body: Docker's and Podman's JSON, or a proxy's text, on one line.
-pub(super) fn message(body: &[u8]) -> String {
+fn message(body: &[u8]) -> String {
     const LONGEST: usize = 300;
     let text = String::from_utf8_lossy(body);
     let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
@@ -168,6 +181,7 @@ pub(super) fn message(body: &[u8]) -> String {
         return "a page of HTML, so a proxy's".into();
     }
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = line.replace(char::is_control, "\u{fffd}");
     match line.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
@@ -197,7 +211,13 @@ mod tests {
         let credentials = Credentials {
             uid: 65534,
             gid: 65534,
-            groups: vec![],
+            groups: vec![27],
+        };
+        let in_group = |gid| {
+            Some(Ownership {
+                gid,
+                ..socket(0o660).unwrap()
+            })
         };
         for (kind, socket, want) in [
             (
@@ -208,7 +228,12 @@ mod tests {
             (
                 ErrorKind::PermissionDenied,
                 socket(0o660),
-                "(owner 0, group 998, mode 0660; this process has uid 65534, gid 65534): run it with --group-add 998",
+                "(owner 0, group 998, mode 0660; this process has uid 65534, gid 65534, groups 27): run it with --group-add 998",
+            ),
+            (
+                ErrorKind::PermissionDenied,
+                in_group(27),
+                "groups 27): SELinux or AppArmor",
             ),
             (
                 ErrorKind::PermissionDenied,
@@ -245,6 +270,7 @@ mod tests {
             ("a\n\tb\r\n", "a b"),
             (r#"{"error":1}"#, r#"{"error":1}"#),
             ("", ""),
+            ("\u{1b}[31mred\0", "\u{fffd}[31mred\u{fffd}"),
         ] {
             assert_eq!(message(body.as_bytes()), want);
         }

@@ -1,5 +1,5 @@
-//! The Engine's JSON, read with patience: what is missing, `null` or of another type is absent,
-//! and nothing that one container says can spoil the others.
+//! The Engine's JSON, read with patience: what is missing, `null` or of another type is absent, and
+//! does not touch the other containers. What is no JSON, or no UTF-8, spoils the whole answer.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::signal;
 use super::status::{State, Status};
 
 /// Docker labels, sorted by the bytes of their keys.
@@ -164,6 +165,8 @@ fn own_name(names: Option<&RawValue>) -> Option<Cow<'_, str>> {
 /// What `/containers/{id}/json` says of a container and its last run.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Inspected {
+    /// `Id`.
+    pub id: Option<String>,
     /// `State.Status`.
     pub state: Option<State>,
     /// `State.ExitCode`.
@@ -182,6 +185,8 @@ pub struct Inspected {
     pub image: Option<String>,
     /// `Config.Labels`.
     pub labels: Labels,
+    /// `Config.StopSignal`: the number of the signal that asks it to stop; absent for SIGTERM.
+    pub stop_signal: Option<u8>,
     /// `HostConfig.CgroupParent`; empty for the default.
     pub cgroup_parent: String,
 }
@@ -203,6 +208,7 @@ impl Inspected {
         let at = |pointer| value.pointer(pointer);
         let text = |pointer| at(pointer).and_then(Value::as_str);
         Ok(Self {
+            id: text("/Id").map(str::to_owned),
             state: text("/State/Status").and_then(State::parse),
             code: at("/State/ExitCode").and_then(Value::as_i64),
             error: text("/State/Error").unwrap_or_default().to_owned(),
@@ -212,6 +218,7 @@ impl Inspected {
             restart_count: at("/RestartCount").and_then(Value::as_u64),
             image: text("/Config/Image").map(str::to_owned),
             labels: labels(at("/Config/Labels")),
+            stop_signal: text("/Config/StopSignal").and_then(signal::number),
             cgroup_parent: text("/HostConfig/CgroupParent")
                 .unwrap_or_default()
                 .to_owned(),

@@ -1,23 +1,34 @@
-//! The Docker Engine, as far as this program asks it anything: three paths, all by GET.
+//! The Docker Engine, as far as this program asks it anything: four paths, all by GET.
 
 mod address;
 mod error;
+mod event;
 mod json;
+mod signal;
 mod status;
+mod stream;
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
-use std::{fmt, io};
+use std::{fmt, io, thread};
 
+use jiff::Timestamp;
 use prometheus::IntCounter;
 
 use crate::http::{self, Connection, Head, Stream};
 
 pub use address::Address;
 pub use error::{Complaint, Error, Kind};
+pub use event::{Action, Event};
 pub use json::{Info, Inspected, Labels, Listed, listing};
+pub use signal::Signals;
 pub use status::{Age, State, Status};
+pub use stream::Line;
+#[cfg(test)]
+pub(crate) use stream::Lines;
 
 /// The bounds on one request to the Engine, each with its reason.
 pub mod limits {
@@ -30,9 +41,14 @@ pub mod limits {
     pub const INSPECT: Duration = Duration::from_secs(10);
     /// The body of an inspect or of `/info`, in bytes. Usual are 5 KB; labels can make it larger.
     pub const INSPECT_BYTES: usize = 16 * 1024 * 1024;
+    /// One line of the event stream, in bytes: an event repeats its container's labels.
+    pub const EVENT_LINE_BYTES: usize = 1024 * 1024;
     /// The body of an error, in bytes; what is longer is not read.
     pub const ERROR_BYTES: usize = 64 * 1024;
 }
+
+/// A connected socket of either family.
+type Socket = Box<dyn Stream + Send>;
 
 const LIST: &str = "/containers/json?all=1";
 const INFO: &str = "/info";
@@ -71,7 +87,8 @@ pub struct Engine {
     address: Address,
     /// The `Host` of each request.
     host: String,
-    connection: Option<Connection<Box<dyn Stream + Send>>>,
+    connection: Option<Connection<Socket>>,
+    connecting: Connecting,
     requests: IntCounter,
     /// The last body that was read; kept for its memory.
     body: Vec<u8>,
@@ -95,15 +112,10 @@ impl Engine {
             address,
             host,
             connection: None,
+            connecting: Connecting::default(),
             requests,
             body: Vec::new(),
         }
-    }
-
-    /// Where it connects to.
-    #[must_use]
-    pub fn address(&self) -> &Address {
-        &self.address
     }
 
     /// All containers, by one request.
@@ -125,11 +137,18 @@ impl Engine {
     /// One container and how its last run ended.
     ///
     /// # Errors
-    /// [`Error`], after at most [`limits::INSPECT`]; see [`Error::is_not_found`].
-    pub fn inspect(&mut self, id: &str) -> Result<Inspected, Error> {
+    /// [`Error`], after at most `within`; see [`Error::is_not_found`].
+    pub fn inspect(&mut self, id: &str, within: Duration) -> Result<Inspected, Error> {
         let path = format!("/containers/{}/json", escape(id));
-        self.get(&path, limits::INSPECT, limits::INSPECT_BYTES)?;
-        parse(&path, &self.body, Inspected::parse)
+        self.get(&path, within, limits::INSPECT_BYTES)?;
+        let inspected = parse(&path, &self.body, Inspected::parse)?;
+        if inspected.id.as_ref().is_some_and(|it| it != id) {
+            return Err(Error {
+                path,
+                kind: Kind::Json("it is of another container".into()),
+            });
+        }
+        Ok(inspected)
     }
 
     /// The Engine itself.
@@ -139,6 +158,24 @@ impl Engine {
     pub fn info(&mut self) -> Result<Info, Error> {
         self.get(INFO, limits::INSPECT, limits::INSPECT_BYTES)?;
         parse(INFO, &self.body, Info::parse)
+    }
+
+    /// Follows what happens to containers, from `since` on as far as the Engine remembers, over a
+    /// connection of its own. It returns only when that breaks.
+    pub fn follow(&mut self, since: Timestamp, tell: &mut impl FnMut(Line)) -> Error {
+        let deadline = Instant::now() + limits::INSPECT;
+        let kind = match self.connect(deadline) {
+            Ok(connection) => {
+                self.requests.inc();
+                let path = stream::path(since);
+                stream::follow(connection, &self.host, &path, deadline, tell)
+            }
+            Err(kind) => kind,
+        };
+        Error {
+            path: "/events".to_owned(),
+            kind,
+        }
     }
 
     /// Asks for `path` and leaves the body of a good answer in `self.body`.
@@ -152,21 +189,31 @@ impl Engine {
             match self.exchange(connection, path, deadline, most) {
                 // It had been closed while idle: nothing of the request was answered.
                 Err(Kind::Http(error)) if error.closed_unanswered() => {}
-                result => return result.map_err(fail),
+                result => return self.let_go(result).map_err(fail),
             }
         }
         let connection = self.connect(deadline).map_err(fail)?;
-        self.exchange(connection, path, deadline, most)
-            .map_err(fail)
+        let result = self.exchange(connection, path, deadline, most);
+        self.let_go(result).map_err(fail)
     }
 
-    fn connect(&self, deadline: Instant) -> Result<Connection<Box<dyn Stream + Send>>, Kind> {
+    /// Gives back the memory of a body that was of no use, which may have been of any size.
+    fn let_go<T>(&mut self, result: Result<T, Kind>) -> Result<T, Kind> {
+        if result.is_err() {
+            self.body = Vec::new();
+        }
+        result
+    }
+
+    fn connect(&mut self, deadline: Instant) -> Result<Connection<Socket>, Kind> {
         let stream = match &self.address {
             Address::Unix(path) => {
-                UnixStream::connect(path).map(|stream| Box::new(stream) as Box<dyn Stream + Send>)
+                let stream = self.connecting.connect(path, deadline);
+                stream.map(|stream| Box::new(stream) as Socket)
             }
-            Address::Tcp(host_and_port) => connect_tcp(host_and_port, deadline)
-                .map(|stream| Box::new(stream) as Box<dyn Stream + Send>),
+            Address::Tcp(host_and_port) => {
+                connect_tcp(host_and_port, deadline).map(|stream| Box::new(stream) as Socket)
+            }
         };
         stream
             .map(Connection::new)
@@ -175,7 +222,7 @@ impl Engine {
 
     fn exchange(
         &mut self,
-        mut connection: Connection<Box<dyn Stream + Send>>,
+        mut connection: Connection<Socket>,
         path: &str,
         deadline: Instant,
         most: usize,
@@ -185,22 +232,48 @@ impl Engine {
         let (head, mut body) = connection
             .get(&self.host, path, Some(deadline))
             .map_err(Kind::Http)?;
-        if head.status == 200 {
+        let result = if head.status == 200 {
             body.read_to_end(&mut self.body, most).map_err(Kind::Http)?;
+            Ok(head)
         } else {
-            // Whatever can be had of the message is good enough.
-            let _ = body.read_to_end(&mut self.body, limits::ERROR_BYTES);
-        }
+            Err(error::refused(&head, body))
+        };
         if connection.is_idle() {
             self.connection = Some(connection);
         }
-        if head.status == 200 {
-            Ok(head)
+        result
+    }
+}
+
+/// Connects to a Unix socket within a deadline, which the system does not offer: it waits for as
+/// long as the other side accepts nobody. So a thread waits, one at most.
+#[derive(Default)]
+struct Connecting {
+    waiting: Option<Receiver<io::Result<UnixStream>>>,
+}
+
+impl Connecting {
+    fn connect(&mut self, path: &Path, deadline: Instant) -> io::Result<UnixStream> {
+        let waiting = if let Some(waiting) = self.waiting.take() {
+            waiting
         } else {
-            Err(Kind::Refused {
-                status: head.status,
-                message: error::message(&self.body),
-            })
+            let (sender, waiting) = mpsc::sync_channel(1);
+            let path = path.to_owned();
+            let connect = move || {
+                // Nobody may wait for it any more.
+                let _ = sender.send(UnixStream::connect(path));
+            };
+            let thread = thread::Builder::new().name("connect".into());
+            thread.spawn(connect)?;
+            waiting
+        };
+        match waiting.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => {
+                self.waiting = Some(waiting);
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("no thread connects")),
         }
     }
 }

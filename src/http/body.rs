@@ -1,6 +1,7 @@
 //! The body of an answer, without its framing.
 
 use std::io::BufRead;
+use std::time::Instant;
 
 use super::error::Limit;
 use super::head::{Framing, fill, read_line};
@@ -49,6 +50,11 @@ impl<'a, S: Stream> Body<'a, S> {
             state,
             keeps_alive,
         }
+    }
+
+    /// Gives the rest of the body another deadline than the head had; `None` waits for ever.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.connection.reader.get_mut().set(deadline);
     }
 
     /// The next bytes of the body, as many as are there, waiting for at least one; empty at its

@@ -120,6 +120,27 @@ impl Container {
         })
     }
 
+    /// An event of it, as a line of `/events`.
+    pub(crate) fn event(&self, action: &str, nanos: i128, more: &[(&str, &str)]) -> Value {
+        let mut attributes = Map::new();
+        for (key, value) in more {
+            attributes.insert((*key).to_owned(), Value::String((*value).to_owned()));
+        }
+        // Labels hide what belongs to the action, but neither image nor name (moby
+        // daemon/events.go, LogContainerEventWithAttributes).
+        attributes.extend(self.label_map());
+        attributes.insert("image".to_owned(), self.image.clone().into());
+        attributes.insert("name".to_owned(), self.name.clone().into());
+        json!({
+            "Type": "container",
+            "Action": action,
+            "Actor": {"ID": self.id, "Attributes": attributes},
+            "scope": "local",
+            "time": i64::try_from(nanos / 1_000_000_000).unwrap(),
+            "timeNano": i64::try_from(nanos).unwrap(),
+        })
+    }
+
     fn label_map(&self) -> Map<String, Value> {
         let pairs = self.labels.iter().cloned();
         pairs

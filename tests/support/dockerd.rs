@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,6 +31,10 @@ pub(crate) struct Engine {
     socket: PathBuf,
     prefix: String,
     daemon: Option<Child>,
+    /// Whether the daemon gets a network of its own.
+    own_network: bool,
+    /// Whether the daemon was killed, so that its containers run without one.
+    orphans: bool,
 }
 
 impl Engine {
@@ -58,6 +63,15 @@ impl Engine {
         engine
     }
 
+    /// A private one in a network of its own, running: to form a Swarm takes fixed ports and makes a bridge.
+    pub(crate) fn private_with_network() -> Self {
+        let mut engine = Self::absent();
+        engine.own_network = true;
+        engine.start();
+        engine.import_image();
+        engine
+    }
+
     /// A private one that does not run yet: there is not even a socket.
     pub(crate) fn absent() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -74,6 +88,8 @@ impl Engine {
             folder,
             prefix,
             daemon: None,
+            own_network: false,
+            orphans: false,
         }
     }
 
@@ -91,7 +107,15 @@ impl Engine {
             .append(true)
             .open(path("dockerd.log"))
             .unwrap();
-        let daemon = Command::new("dockerd")
+        let mut command = if self.own_network {
+            let mut command = Command::new("unshare");
+            let script = "busybox ip link set lo up && exec dockerd \"$@\"";
+            command.args(["--net", "--", "sh", "-c", script, "dockerd"]);
+            command
+        } else {
+            Command::new("dockerd")
+        };
+        let daemon = command
             .args([
                 "--host",
                 &self.url(),
@@ -119,7 +143,18 @@ impl Engine {
                 )
             });
         self.daemon = Some(daemon);
+        self.orphans = false;
         self.until_it_answers();
+    }
+
+    /// Ends the private daemon with no chance to tell anybody. Its containers go on, and it is to be started again.
+    pub(crate) fn kill(&mut self) {
+        let mut daemon = self.daemon.take().expect("it does not run");
+        let containerd = fs::read_to_string(self.folder.join("exec/containerd/containerd.pid"));
+        self.orphans = true;
+        daemon.kill().and_then(|()| daemon.wait()).unwrap();
+        // That one ends with its parent, but not at the same moment, and a new daemon would rely on it.
+        until_gone(containerd.unwrap().trim());
     }
 
     /// Ends the private daemon the way the system does, and with it its containers.
@@ -302,6 +337,9 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        if self.orphans {
+            let _ = catch_unwind(AssertUnwindSafe(|| self.start()));
+        }
         // Killing them is faster than the ten seconds that the daemon would give each of them.
         let filter = format!("name=^/{}-", self.prefix);
         if let Ok(ids) = self.try_docker(&["ps", "--all", "--quiet", "--filter", &filter]) {
@@ -317,6 +355,18 @@ impl Drop for Engine {
             eprintln!("{} stays behind: {why}", self.folder.display());
         }
     }
+}
+
+/// Waits for the end of a process that is not a child.
+pub(crate) fn until_gone(pid: &str) {
+    let process = Path::new("/proc").join(pid);
+    let gone = eventually(PATIENCE, || {
+        if process.exists() {
+            return Err(format!("process {pid} does not end"));
+        }
+        Ok(())
+    });
+    gone.unwrap_or_else(|why| panic!("{why}"));
 }
 
 /// Everything that a command wrote.

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -34,7 +35,7 @@ pub(crate) trait Scraped {
     fn until<T>(&self, what: &str, mut check: impl FnMut(&Metrics) -> Result<T, String>) -> T {
         let mut last = String::new();
         let result = eventually(PATIENCE, || {
-            let scraped = scrape(self.port());
+            let scraped = scrape(&agent(), self.port());
             if scraped.is_err() && self.has_ended() {
                 return Ok(Err("the exporter ended".to_owned()));
             }
@@ -170,16 +171,43 @@ pub(crate) fn free_port() -> u16 {
         .port()
 }
 
-/// Scrapes that port of the loopback interface once.
-fn scrape(port: u16) -> Result<String, String> {
+/// Does some work, and meanwhile scrapes again and again over one connection, with that pause in between and once more
+/// after the work's end; `read` gets each text.
+pub(crate) fn scrape_during(
+    exporter: &Exporter,
+    pause: Duration,
+    mut read: impl FnMut(&str) + Send,
+    work: impl FnOnce(),
+) {
+    let (done, is_done) = channel::<()>();
+    let port = exporter.port();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let agent = agent();
+            loop {
+                let last = is_done.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
+                read(&scrape(&agent, port).unwrap());
+                if last {
+                    break;
+                }
+            }
+        });
+        work();
+        drop(done);
+    });
+}
+
+/// A client that keeps its connection for as long as it is kept itself.
+fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .proxy(None)
         .timeout_global(Some(Duration::from_secs(5)));
-    let answer = config
-        .build()
-        .new_agent()
-        .get(format!("http://127.0.0.1:{port}/metrics"))
-        .call();
+    config.build().new_agent()
+}
+
+/// Scrapes that port of the loopback interface once.
+fn scrape(agent: &ureq::Agent, port: u16) -> Result<String, String> {
+    let answer = agent.get(format!("http://127.0.0.1:{port}/metrics")).call();
     answer
         .and_then(|mut answer| answer.body_mut().read_to_string())
         .map_err(|e| format!("no metrics: {e}"))

@@ -3,7 +3,7 @@
 //! It plays recorded answers ([`FakeEngine::play`]), shows containers that a test or the demo
 //! makes up ([`FakeEngine::put`]), or says whatever bytes it is told to ([`FakeEngine::answer`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::container::Container;
@@ -61,7 +62,14 @@ struct World {
     requests: Vec<String>,
     connections: usize,
     open: Vec<UnixStream>,
+    /// The last events, with the times at which they were made.
+    events: VecDeque<(i128, String)>,
+    /// Who follows them.
+    followers: Vec<UnixStream>,
 }
+
+/// So many events an Engine remembers.
+const REMEMBERED: usize = 256;
 
 /// The fake; dropping it removes its socket.
 #[derive(Debug)]
@@ -156,6 +164,60 @@ impl FakeEngine {
         listing(&self.world())
     }
 
+    /// Makes a container that runs, with its events.
+    pub(crate) fn run(&self, container: &Container) {
+        self.put(container.clone());
+        self.happen("create", container, &[]);
+        self.happen("start", container, &[]);
+    }
+
+    /// Ends a container's run, with its event.
+    pub(crate) fn end(&self, container: &Container, code: i64) {
+        let ended = container.clone().exit(code);
+        self.put(ended.clone());
+        self.happen("die", &ended, &[("exitCode", &code.to_string())]);
+    }
+
+    /// Removes a container, with its event.
+    pub(crate) fn destroy(&self, container: &Container) {
+        self.remove(&container.id);
+        self.happen("destroy", container, &[]);
+    }
+
+    /// Makes an event, now.
+    pub(crate) fn happen(&self, action: &str, container: &Container, more: &[(&str, &str)]) {
+        let nanos = Timestamp::now().as_nanosecond();
+        let line = container.event(action, nanos, more).to_string();
+        let mut world = self.world();
+        if world.events.len() == REMEMBERED {
+            world.events.pop_front();
+        }
+        world.events.push_back((nanos, line.clone()));
+        world.tell(line.as_bytes());
+    }
+
+    /// Writes a line to all who follow events, whatever it is.
+    pub(crate) fn say(&self, line: &[u8]) {
+        self.world().tell(line);
+    }
+
+    /// How many follow events.
+    pub(crate) fn followers(&self) -> usize {
+        self.world().followers.len()
+    }
+
+    /// Ends all streams of events, without their last chunk.
+    pub(crate) fn cut_streams(&self) {
+        for stream in self.world().followers.drain(..) {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Forgets all events, as a daemon that was started anew.
+    pub(crate) fn forget_events(&self) {
+        self.world().events.clear();
+    }
+
     /// The paths that were asked for, but for those that were taken.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.world().requests.clone()
@@ -179,7 +241,9 @@ impl FakeEngine {
 
     /// Ends all connections and goes on listening.
     pub(crate) fn hang_up(&self) {
-        for stream in self.world().open.drain(..) {
+        let mut world = self.world();
+        let world = &mut *world;
+        for stream in world.open.drain(..).chain(world.followers.drain(..)) {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
     }
@@ -230,6 +294,11 @@ fn converse(mut stream: UnixStream, world: &Mutex<World>) {
     }
     let mut reader = BufReader::new(copy);
     while let Some(head) = read_head(&mut reader) {
+        if let Some(since) = stream_since(&head) {
+            if !lock(world).follow(&mut stream, since) {
+                continue; // Until the client leaves.
+            }
+        }
         let answer = answer_to(&head, &mut lock(world));
         let (bytes, close) = match answer {
             Answer::Bytes(bytes) => (bytes, false),
@@ -241,6 +310,47 @@ fn converse(mut stream: UnixStream, world: &Mutex<World>) {
         }
     }
     let _ = stream.shutdown(std::net::Shutdown::Both);
+}
+
+impl World {
+    fn tell(&mut self, line: &[u8]) {
+        let chunk = chunk(line);
+        self.followers
+            .retain_mut(|stream| stream.write_all(&chunk).is_ok());
+    }
+
+    /// Begins a stream of events; returns whether the request is to be answered otherwise.
+    fn follow(&mut self, stream: &mut UnixStream, since: i128) -> bool {
+        if self.answers.contains_key("/events") {
+            return true;
+        }
+        self.requests.push("/events".to_owned());
+        let mut bytes = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+            Transfer-Encoding: chunked\r\n\r\n"
+            .to_vec();
+        for (_, line) in self.events.iter().filter(|(nanos, _)| *nanos >= since) {
+            bytes.extend(chunk(line.as_bytes()));
+        }
+        if stream.write_all(&bytes).is_ok() {
+            self.followers.extend(stream.try_clone());
+        }
+        false
+    }
+}
+
+/// A chunk with a line in it.
+fn chunk(line: &[u8]) -> Vec<u8> {
+    let size = format!("{:x}\r\n", line.len() + 1);
+    [size.as_bytes(), line, b"\n\r\n"].concat()
+}
+
+/// The time from which on events are asked for, in nanoseconds, if they are.
+fn stream_since(head: &str) -> Option<i128> {
+    let (_, rest) = head.lines().next()?.split_once("/events?since=")?;
+    let (since, _) = rest.split_once('&')?;
+    let (seconds, nanos) = since.split_once('.')?;
+    assert_eq!(nanos.len(), 9, "{head}");
+    Some(seconds.parse::<i128>().ok()? * 1_000_000_000 + nanos.parse::<i128>().ok()?)
 }
 
 fn read_head(reader: &mut impl BufRead) -> Option<String> {
@@ -269,6 +379,7 @@ fn answer_to(head: &str, world: &mut World) -> Answer {
     {
         return refuse("missing required Host header");
     }
+    let path = path.split_once("?since=").map_or(path, |(path, _)| path);
     world.requests.push(path.to_owned());
     if let Some(answer) = world.answers.get(path) {
         return answer.clone();

@@ -1,0 +1,450 @@
+//! What is known of containers and their exits. Pure: listings, inspects and events go in, with
+//! the times at which they were taken; no socket, no clock, no thread.
+
+mod container;
+mod exit;
+mod sighting;
+mod workloads;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::cgroup::Layout;
+use crate::engine::{Action, Event, Inspected, Labels, Listed, State};
+use crate::labels::Filter;
+
+use container::{Container, Next};
+pub use exit::Exit;
+pub use workloads::Workloads;
+
+/// When a listing was taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Taken {
+    /// The time of day just before it was asked for.
+    pub asked: Timestamp,
+    /// The time of day when it had come.
+    pub answered: Timestamp,
+    /// Time that only goes forward, for what expires.
+    pub uptime: Duration,
+    /// The Engine's events come in, so that an exit that is a moment old is best left to its event.
+    pub events_followed: bool,
+}
+
+/// Why a container was not inspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotInspected {
+    /// It was removed before; there is nothing more to know.
+    Gone,
+    /// The Engine gave no good answer.
+    Failed,
+    /// Its turn did not come.
+    Postponed,
+}
+
+/// An exit, with the container that it belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// The container's name.
+    pub name: &'a str,
+    /// The name of its image.
+    pub image: &'a str,
+    /// The labels of its series, without braces.
+    pub labels: &'a str,
+    /// How its last run ended.
+    pub exit: &'a Exit,
+}
+
+/// An exit that is told for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// The container's id.
+    pub id: String,
+    /// The container's name.
+    pub name: String,
+    /// The name of its image.
+    pub image: String,
+    /// How its run ended.
+    pub exit: Exit,
+    /// It is from before the exporter's start, and so it is not counted.
+    pub before_the_start: bool,
+}
+
+/// All containers of one host.
+#[derive(Debug)]
+pub struct Ledger {
+    containers: BTreeMap<Box<str>, Container>,
+    /// How many containers the last listing had in each state, in the order of [`State::ALL`].
+    states: [u64; State::ALL.len()],
+    workloads: Workloads,
+    /// What was put out of sight before it was told.
+    untold: Vec<News>,
+    /// Runs of which it is known that they ended, and not how.
+    lost: u64,
+    layout: Layout,
+    filter: Filter,
+    retention: Duration,
+    started: Timestamp,
+    listings: u64,
+    leaves_to_events: bool,
+    keeps_back: bool,
+    /// Ids of containers that are shown no more, the oldest first.
+    buried: VecDeque<Box<str>>,
+}
+
+/// For so long at most is an exit kept back: longer than the pause before a stream is opened again.
+const KEPT_BACK: Duration = Duration::from_secs(10);
+
+/// So many containers that are shown no more are kept for events that are repeated late, so that
+/// no exit is counted again. An Engine repeats 256 events at most.
+const BURIED: usize = 1024;
+
+impl Ledger {
+    /// An empty ledger of an exporter that started at this time of day. An exit stays for
+    /// `retention` after its container was removed.
+    #[must_use]
+    pub fn new(filter: Filter, retention: Duration, started: Timestamp) -> Self {
+        Self {
+            containers: BTreeMap::new(),
+            states: [0; State::ALL.len()],
+            workloads: Workloads::default(),
+            untold: Vec::new(),
+            lost: 0,
+            layout: Layout::default(),
+            filter,
+            retention,
+            started,
+            listings: 0,
+            leaves_to_events: false,
+            keeps_back: false,
+            buried: VecDeque::new(),
+        }
+    }
+
+    /// Says how the Engine lays out cgroups, which the label `id` shows.
+    pub fn set_layout(&mut self, layout: Layout) {
+        if self.layout != layout {
+            self.layout = layout;
+            for container in self.containers.values_mut() {
+                container.forget_labels();
+            }
+        }
+    }
+
+    /// Takes in a listing and returns the ids of the containers that are to be inspected: those
+    /// whose exit is new, and `created` ones, of whose failed start no listing tells. Those that
+    /// were inspected in vain before come last.
+    pub fn listed(&mut self, containers: &[Listed<'_>], taken: Taken) -> Vec<String> {
+        self.listings += 1;
+        self.states = [0; State::ALL.len()];
+        self.leaves_to_events = false;
+        let mut pending = Vec::new();
+        for listed in containers {
+            let id = Box::from(&*listed.id);
+            let container = self.containers.entry(id).or_default();
+            if container.listed == self.listings {
+                continue; // An id that stands twice in one listing.
+            }
+            if let Some(state) = listed.status.state {
+                self.states[state as usize] += 1;
+            }
+            let is_new = container.listed == 0;
+            container.listed = self.listings;
+            if container.gone.is_some() {
+                if container.is_ahead_of(taken) {
+                    continue; // It is removed, and the listing is from before.
+                }
+                container.gone = None;
+                container.buried = false;
+            }
+            container.rename(&listed.name);
+            container.take_image(&listed.image, false);
+            if is_new {
+                let labels = listed.labels();
+                container.take_labels(&labels);
+                join(container, &mut self.workloads, &labels);
+            }
+            match container.see(listed, taken) {
+                Next::Nothing => {}
+                Next::Event => self.leaves_to_events = true,
+                Next::Inspect => {
+                    // What has ended before what may have failed to start.
+                    let later = listed.status.state == Some(State::Created);
+                    pending.push((container.failed_inspects, later, listed.id.to_string()));
+                }
+            }
+            container.label(
+                &listed.id,
+                || listed.labels(),
+                true,
+                self.layout,
+                &self.filter,
+            );
+        }
+        self.miss(taken);
+        self.expire(taken.uptime);
+        pending.sort_unstable();
+        pending.into_iter().map(|(_, _, id)| id).collect()
+    }
+
+    /// Whether the last listing had something so young that it was left to events.
+    #[must_use]
+    pub fn leaves_something_to_events(&self) -> bool {
+        self.leaves_to_events
+    }
+
+    /// Takes note of containers that the last listing lacks.
+    fn miss(&mut self, taken: Taken) {
+        for container in self.containers.values_mut() {
+            if container.listed == self.listings || container.is_ahead_of(taken) {
+                continue;
+            }
+            container.gone.get_or_insert(taken.uptime);
+            // It ran when it was seen last. Its events may come, or come again.
+            if container.runs && taken.events_followed {
+                if container.leave_to_event(taken.asked) {
+                    self.leaves_to_events = true;
+                } else {
+                    container.runs = false;
+                    container.exit = None;
+                    self.lost += 1;
+                }
+            }
+        }
+    }
+
+    /// Takes in an event; returns whether its container is to be inspected at once.
+    pub fn happened(&mut self, event: &Event, uptime: Duration) -> bool {
+        let id = Box::from(event.id.as_str());
+        let is_known = self.containers.contains_key(&id);
+        if !is_known && event.action == Action::Destroy {
+            return false;
+        }
+        let container = self.containers.entry(id).or_default();
+        container.touch(event.time);
+        container.rename(event.name());
+        let is_new = !container.introduced;
+        if is_new || matches!(event.action, Action::Create | Action::Start) {
+            let labels = event.labels();
+            if event.action != Action::Die {
+                container.take_labels(&labels);
+            }
+            container.take_image(event.image(), true);
+            if is_new {
+                join(container, &mut self.workloads, &labels);
+            }
+        }
+        let mut untold = None;
+        match event.action {
+            Action::Create | Action::Rename | Action::Pause | Action::Unpause => {}
+            Action::Start => container.start(event.time),
+            Action::Kill => {
+                if let Some(signal) = event.signal() {
+                    container.kill(signal);
+                }
+            }
+            Action::Oom => container.oom(),
+            Action::Die => untold = container.die(event),
+            Action::Destroy => {
+                if std::mem::take(&mut container.runs) {
+                    self.lost += 1;
+                    container.exit = None;
+                }
+                container.gone.get_or_insert(uptime);
+            }
+        }
+        if container.buried && !container.told && container.exit.is_some() {
+            // An exit that nobody has seen: it is shown for as long as any other.
+            container.buried = false;
+            container.gone = Some(uptime);
+        }
+        container.label(
+            &event.id,
+            || event.labels(),
+            false,
+            self.layout,
+            &self.filter,
+        );
+        let awaits_inspect = container.awaits_inspect && event.action == Action::Die;
+        self.keep(&event.id, untold);
+        awaits_inspect
+    }
+
+    /// Takes in an inspect that was asked for at this time of day.
+    pub fn inspected(&mut self, id: &str, inspected: &Inspected, asked: Timestamp, followed: bool) {
+        if let Some(container) = self.containers.get_mut(id) {
+            let untold = container.inspected(inspected, asked, followed);
+            let labels = || inspected.labels.clone();
+            container.label(id, labels, true, self.layout, &self.filter);
+            self.keep(id, untold);
+        }
+    }
+
+    /// Takes in that a container could not be inspected: what its event or the listing tells must
+    /// do.
+    pub fn not_inspected(&mut self, id: &str, why: NotInspected) {
+        if let Some(container) = self.containers.get_mut(id) {
+            let untold = container.not_inspected(why);
+            self.keep(id, untold);
+        }
+    }
+
+    /// Keeps an exit that a newer one of the same container puts out of sight, until it is told.
+    fn keep(&mut self, id: &str, untold: Option<Exit>) {
+        let (Some(exit), Some(container)) = (untold, self.containers.get(id)) else {
+            return;
+        };
+        if exit.code_in_doubt {
+            self.lost += 1;
+            return;
+        }
+        if let Some(workload) = &container.workload {
+            self.workloads.count(workload, exit.reason);
+        }
+        self.untold.push(News {
+            id: id.to_owned(),
+            name: container.name.to_string(),
+            image: container.image.to_string(),
+            exit,
+            before_the_start: false,
+        });
+    }
+
+    /// Counts the exits that are new and of which all is known that is to be had, and gives them
+    /// out, once. With `events_come`, those that a listing found are kept back for a while, since
+    /// an event may tell the reason: a stream was opened a moment ago, or is about to be.
+    pub fn tell(&mut self, uptime: Duration, events_come: bool) -> Vec<News> {
+        let mut all = std::mem::take(&mut self.untold);
+        self.keeps_back = false;
+        let first = self.listings <= 1;
+        for (id, container) in &mut self.containers {
+            if container.told || container.awaits_inspect {
+                continue;
+            }
+            let Some(exit) = &container.exit else {
+                continue;
+            };
+            let early = exit.finished_at.is_none_or(|end| end < self.started);
+            let before_the_start = first && early && exit.died_at.is_none();
+            if events_come && !before_the_start && exit.may_have_an_event() {
+                let since = *container.kept_back.get_or_insert(uptime);
+                if uptime.saturating_sub(since) < KEPT_BACK {
+                    self.keeps_back = true;
+                    continue;
+                }
+            }
+            container.told = true;
+            if exit.code_in_doubt {
+                // The number is that of a label, and the container is gone.
+                self.lost += 1;
+                container.exit = None;
+                continue;
+            }
+            if let Some(workload) = container.workload.as_ref().filter(|_| !before_the_start) {
+                self.workloads.count(workload, exit.reason);
+            }
+            all.push(News {
+                id: id.to_string(),
+                name: container.name.to_string(),
+                image: container.image.to_string(),
+                exit: exit.clone(),
+                before_the_start,
+            });
+        }
+        all
+    }
+
+    /// Whether [`Ledger::tell`] kept something back, so that it is to be asked again.
+    #[must_use]
+    pub fn keeps_something_back(&self) -> bool {
+        self.keeps_back
+    }
+
+    /// Drops what has been gone for longer than the retention, and workloads without containers
+    /// for a day; returns whether there was any.
+    pub fn expire(&mut self, uptime: Duration) -> bool {
+        let mut any = self.workloads.expire(uptime);
+        for (id, container) in &mut self.containers {
+            let Some(gone) = container.gone.filter(|_| !container.buried) else {
+                continue;
+            };
+            let is_shown = container.exit.is_some() && !container.runs;
+            let is_kept = uptime.saturating_sub(gone) < self.retention || !container.told;
+            if !(is_shown && is_kept) {
+                container.bury();
+                self.buried.push_back(id.clone());
+                any = true;
+            }
+        }
+        while self.buried.len() > BURIED {
+            let oldest = self.buried.pop_front();
+            let oldest = oldest.filter(|id| self.containers.get(id).is_some_and(|it| it.buried));
+            if let Some(container) = oldest.and_then(|id| self.containers.remove(&id)) {
+                if let Some(workload) = &container.workload {
+                    self.workloads.leave(workload, uptime);
+                }
+            }
+        }
+        any
+    }
+
+    /// The uptime at which [`Ledger::expire`] will next have a container to drop.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Duration> {
+        let all = self.containers.values().filter(|it| !it.buried);
+        let gone = all.filter_map(|it| it.gone);
+        gone.min().map(|gone| gone + self.retention)
+    }
+
+    /// The exits of all containers whose last run is over, in the order of their ids.
+    pub fn exits(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.entries(false)
+    }
+
+    /// The exits before of all containers that run again, in the order of their ids.
+    pub fn last_exits(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.entries(true)
+    }
+
+    fn entries(&self, runs: bool) -> impl Iterator<Item = Entry<'_>> {
+        let all = self.containers.iter();
+        all.filter(move |(_, it)| it.runs == runs && !it.buried && !(runs && it.gone.is_some()))
+            .filter_map(|(id, container)| {
+                Some(Entry {
+                    id,
+                    name: &container.name,
+                    image: &container.image,
+                    labels: &container.labels,
+                    exit: container.exit.as_ref().filter(|it| !it.code_in_doubt)?,
+                })
+            })
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn workloads(&self) -> &Workloads {
+        &self.workloads
+    }
+
+    /// How many runs are known to have ended without anyone knowing how.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// How many containers the last listing had in each state.
+    pub fn states(&self) -> impl Iterator<Item = (State, u64)> {
+        State::ALL.into_iter().zip(self.states)
+    }
+}
+
+/// Counts a container to its workload, from which it does not part.
+fn join(container: &mut Container, workloads: &mut Workloads, labels: &Labels) {
+    if !std::mem::replace(&mut container.introduced, true) {
+        let key = workloads::key(labels, &container.image);
+        container.workload = workloads.join(&key);
+    }
+}

@@ -1,0 +1,205 @@
+//! Counters of exits that outlive the containers: one set per service, Compose service or image.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::Labels;
+use crate::labels::push_label;
+use crate::reason::Reason;
+
+/// More workloads than this are not counted: an endless supply of image names must not fill the
+/// memory of the exporter, nor that of Prometheus.
+const MOST: usize = 10_000;
+
+/// A workload without containers is dropped after so long.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// The counters of all workloads.
+#[derive(Debug, Default)]
+pub struct Workloads {
+    counters: BTreeMap<Arc<str>, Counters>,
+    dropped: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    exits: [u64; Reason::ALL.len()],
+    containers: usize,
+    /// The uptime at which its last container went.
+    empty_since: Option<Duration>,
+}
+
+/// What a workload's series are labelled with, without braces and without the reason.
+pub(super) type Key = Arc<str>;
+
+impl Workloads {
+    /// Takes in one more container of a workload; `None` if there are too many workloads already.
+    pub(super) fn join(&mut self, key: &str) -> Option<Key> {
+        if let Some((known, counters)) = self.get_mut(key) {
+            counters.containers += 1;
+            counters.empty_since = None;
+            return Some(known);
+        }
+        if self.counters.len() >= MOST {
+            self.dropped += 1;
+            return None;
+        }
+        let key: Key = key.into();
+        let counters = self.counters.entry(Arc::clone(&key)).or_default();
+        counters.containers = 1;
+        Some(key)
+    }
+
+    /// Takes in that a container of a workload is forgotten.
+    pub(super) fn leave(&mut self, key: &str, uptime: Duration) {
+        if let Some((_, counters)) = self.get_mut(key) {
+            counters.containers = counters.containers.saturating_sub(1);
+            if counters.containers == 0 {
+                counters.empty_since = Some(uptime);
+            }
+        }
+    }
+
+    pub(super) fn count(&mut self, key: &str, reason: Reason) {
+        if let Some((_, counters)) = self.get_mut(key) {
+            counters.exits[reason as usize] += 1;
+        }
+    }
+
+    /// Drops workloads that had no containers for [`KEPT`]; returns whether there were any.
+    pub(super) fn expire(&mut self, uptime: Duration) -> bool {
+        let before = self.counters.len();
+        self.counters.retain(|_, counters| {
+            counters
+                .empty_since
+                .is_none_or(|since| uptime.saturating_sub(since) < KEPT)
+        });
+        self.counters.len() != before
+    }
+
+    /// Each workload's labels with its exits by reason, in the order of [`Reason::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u64; Reason::ALL.len()])> {
+        self.counters.iter().map(|(key, it)| (&**key, &it.exits))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.counters.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counters.is_empty()
+    }
+
+    /// How many containers were not counted, since there were [`MOST`] workloads.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn get_mut(&mut self, key: &str) -> Option<(Key, &mut Counters)> {
+        let known = Arc::clone(self.counters.get_key_value(key)?.0);
+        self.counters.get_mut(key).map(|counters| (known, counters))
+    }
+}
+
+/// The labels of the workload that a container belongs to: its Swarm service, else its Compose
+/// service, else its image.
+pub(super) fn key(labels: &Labels, image: &str) -> String {
+    const SWARM: &str = "com.docker.swarm.service.name";
+    const COMPOSE: &str = "com.docker.compose.service";
+    let label = |key: &str| labels.get(key).map_or("", String::as_str);
+    let mut text = String::new();
+    if !label(SWARM).is_empty() {
+        let stack = label("com.docker.stack.namespace");
+        push_label(
+            &mut text,
+            "container_label_com_docker_stack_namespace",
+            stack,
+        );
+        let service = "container_label_com_docker_swarm_service_name";
+        push_label(&mut text, service, label(SWARM));
+    } else if !label(COMPOSE).is_empty() {
+        let project = label("com.docker.compose.project");
+        push_label(
+            &mut text,
+            "container_label_com_docker_compose_project",
+            project,
+        );
+        let service = "container_label_com_docker_compose_service";
+        push_label(&mut text, service, label(COMPOSE));
+    } else {
+        push_label(&mut text, "image", image);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn a_container_belongs_to_its_service_or_else_to_its_image() {
+        let swarm = ("com.docker.swarm.service.name", "api_web");
+        let stack = ("com.docker.stack.namespace", "api");
+        let compose = ("com.docker.compose.service", "web");
+        let project = ("com.docker.compose.project", "shop");
+        for (pairs, want) in [
+            (&[][..], r#"image="nginx""#),
+            (&[stack], r#"image="nginx""#),
+            (&[project], r#"image="nginx""#),
+            (
+                &[swarm, compose, project],
+                r#"container_label_com_docker_swarm_service_name="api_web""#,
+            ),
+            (
+                &[swarm, stack],
+                r#"container_label_com_docker_stack_namespace="api",container_label_com_docker_swarm_service_name="api_web""#,
+            ),
+            (
+                &[compose, project],
+                r#"container_label_com_docker_compose_project="shop",container_label_com_docker_compose_service="web""#,
+            ),
+        ] {
+            assert_eq!(key(&labels(pairs), "nginx"), want);
+        }
+    }
+
+    #[test]
+    fn workloads_without_containers_leave_after_a_day() {
+        let mut workloads = Workloads::default();
+        let hour = Duration::from_secs(3600);
+        workloads.join("a");
+        workloads.join("a");
+        workloads.leave("a", hour);
+        assert!(!workloads.expire(hour * 100));
+        workloads.leave("a", hour * 100);
+        assert!(!workloads.expire(hour * 123));
+        workloads.join("a");
+        assert!(!workloads.expire(hour * 124));
+        workloads.leave("a", hour * 124);
+        assert!(workloads.expire(hour * 148));
+        assert!(workloads.is_empty());
+    }
+
+    #[test]
+    fn workloads_over_the_limit_are_not_counted_and_told() {
+        let mut workloads = Workloads::default();
+        for number in 0..MOST {
+            assert!(workloads.join(&number.to_string()).is_some());
+        }
+        assert!(workloads.join("one more").is_none());
+        assert!(workloads.join("5").is_some());
+        workloads.count("one more", Reason::Error);
+        assert_eq!((workloads.len(), workloads.dropped()), (MOST, 1));
+    }
+}
