@@ -18,11 +18,25 @@ mod waiting;
 
 #[path = "engine/daemon.rs"]
 mod daemon;
+#[path = "engine/event_log.rs"]
+mod event_log;
+#[path = "engine/events.rs"]
+mod events;
 #[path = "engine/exits.rs"]
 mod exits;
 #[path = "engine/image.rs"]
 mod image;
 #[path = "engine/inspect.rs"]
 mod inspect;
+#[path = "engine/latency.rs"]
+mod latency;
 #[path = "engine/privileges.rs"]
 mod privileges;
+#[path = "engine/reasons.rs"]
+mod reasons;
+#[path = "engine/restarts.rs"]
+mod restarts;
+#[path = "engine/swarm.rs"]
+mod swarm;
+#[path = "engine/workloads.rs"]
+mod workloads;
