@@ -54,7 +54,7 @@ pub fn run(engine: &mut Engine, started: Timestamp, sender: &SyncSender<Message>
     let mut pause = *BACKOFF.start();
     loop {
         let begun = Instant::now();
-        let since = memory.since();
+        let since = memory.since(Timestamp::now());
         let error = engine.follow(since, &mut |line| {
             for message in memory.take(line) {
                 pass_on(sender, message);
@@ -101,12 +101,14 @@ impl Memory {
         }
     }
 
-    /// From when on the next stream is asked for.
-    fn since(&self) -> Timestamp {
+    /// From when on the next stream is asked for; never from a time that is still to come, since
+    /// the Engine's clock may have been ahead of itself.
+    fn since(&self, now: Timestamp) -> Timestamp {
         if self.order.is_empty() {
             return self.last;
         }
-        self.last.checked_sub(OVERLAP).unwrap_or(self.last)
+        let last = self.last.min(now);
+        last.checked_sub(OVERLAP).unwrap_or(last)
     }
 
     /// What is to be passed on for a line.
@@ -172,7 +174,8 @@ mod tests {
         let second = 1_000_000_000;
         let start = Timestamp::from_second(1000).unwrap();
         let mut memory = Memory::new(start);
-        assert_eq!(memory.since(), start);
+        let now = Timestamp::from_second(5000).unwrap();
+        assert_eq!(memory.since(now), start);
         assert_eq!(taken(&mut memory, Line::Open), "o");
         // Nothing had come, so there is nothing that could be repeated.
         assert_eq!(taken(&mut memory, Line::Open), "o");
@@ -180,7 +183,9 @@ mod tests {
         assert_eq!(taken(&mut memory, event(1003 * second, "b")), "e");
         // Made at about the same time, and out of order.
         assert_eq!(taken(&mut memory, event(1003 * second - 1, "c")), "e");
-        assert_eq!(memory.since(), Timestamp::from_second(1002).unwrap());
+        assert_eq!(memory.since(now), Timestamp::from_second(1002).unwrap());
+        let early = Timestamp::from_second(1001).unwrap();
+        assert_eq!(memory.since(early), Timestamp::from_second(1000).unwrap());
         assert_eq!(taken(&mut memory, Line::Open), "O");
         assert_eq!(taken(&mut memory, event(1003 * second - 1, "c")), "s");
         assert_eq!(taken(&mut memory, event(1003 * second, "b")), "");

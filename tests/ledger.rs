@@ -583,3 +583,19 @@ fn what_a_listing_found_is_kept_back_while_its_event_may_come() {
     assert_eq!(tell(&mut host, 20, true), 1);
     assert_eq!(tell(&mut host, 21, true), 0);
 }
+
+#[test]
+fn the_last_moment_that_there_is_ends_nothing() {
+    let mut host = Host::new();
+    let mut run = inspect("exited", 3, 2, 5);
+    run["State"]["StartedAt"] = "9999-12-30T22:00:00.999999999Z".into();
+    run["State"]["FinishedAt"] = "9999-12-30T22:00:00.999999999Z".into();
+    let text = run.to_string();
+    for followed in [false, true] {
+        host.list(&[listed("exited", "Exited (3) 5 seconds ago")]);
+        let inspected = Inspected::parse(&text).unwrap();
+        host.ledger.inspected("c1", &inspected, at(0), followed);
+        host.news();
+    }
+    assert_eq!(host.exits_without_times(), ["web 3 error"]);
+}

@@ -13,7 +13,7 @@ use crate::cgroup::Layout;
 use crate::engine::{Event, Inspected, Labels, Listed, Signals, State};
 use crate::labels::{self, Filter};
 
-use super::exit::{Exit, OUT_OF_ORDER};
+use super::exit::{Exit, OUT_OF_ORDER, later};
 use super::sighting::Sighting;
 use super::workloads::Key;
 use super::{NotInspected, Taken};
@@ -28,6 +28,9 @@ const LISTING_LAG: SignedDuration = SignedDuration::from_millis(200);
 
 /// A listing says nothing of a container for so long after its last event, to be on the safe side.
 const LISTING_IS_SURE: SignedDuration = SignedDuration::from_secs(1);
+
+/// How far the Engine's clock may be ahead of this host's.
+const LATEST_CLOCK: SignedDuration = SignedDuration::from_secs(60);
 
 /// While events are followed, what ended less than this ago is left to its event.
 const EVENT_COMES: SignedDuration = SignedDuration::from_secs(3);
@@ -153,10 +156,13 @@ impl Container {
         }
     }
 
-    /// Whether the last event is so young that a listing may not know of it.
+    /// Whether the last event is so young that a listing may not know of it. One from the future is
+    /// not: a clock was wrong.
     pub(super) fn is_ahead_of(&self, taken: Taken) -> bool {
-        self.last_event
-            .is_some_and(|event| taken.asked < event + LISTING_IS_SURE)
+        let ago = self
+            .last_event
+            .map(|event| taken.asked.duration_since(event));
+        ago.is_some_and(|ago| -LATEST_CLOCK < ago && ago < LISTING_IS_SURE)
     }
 
     /// Takes in an event's time.
@@ -207,7 +213,7 @@ impl Container {
         self.without_event
             .retain(|(_, again)| again.is_none_or(|again| at <= again));
         let mut known = self.without_event.iter();
-        if let Some(place) = known.position(|(end, _)| *end <= at + OUT_OF_ORDER) {
+        if let Some(place) = known.position(|(end, _)| *end <= later(at, OUT_OF_ORDER)) {
             let (end, _) = self.without_event.remove(place);
             if let Some(exit) = self.exit.as_mut().filter(|it| it.finished_at == Some(end)) {
                 exit.died_at = Some(at);
@@ -275,7 +281,7 @@ impl Container {
                 if again.is_none() {
                     let young = now
                         .ended
-                        .is_some_and(|(_, latest)| taken.asked < latest + EVENT_COMES);
+                        .is_some_and(|(_, latest)| taken.asked < later(latest, EVENT_COMES));
                     if taken.events_followed && young && self.leave_to_event(taken.asked) {
                         return Next::Event;
                     }
@@ -315,7 +321,7 @@ impl Container {
 
     /// Leaves an exit to its event, but not for long: a stream can be dead without a sign.
     pub(super) fn leave_to_event(&mut self, now: Timestamp) -> bool {
-        now < *self.left_to_event.get_or_insert(now) + EVENT_COMES
+        now < later(*self.left_to_event.get_or_insert(now), EVENT_COMES)
     }
 
     /// Takes in an inspect that was asked for at this time; returns an exit that it puts out of
@@ -378,7 +384,7 @@ impl Container {
         }
         let young = exit
             .finished_at
-            .is_some_and(|finished| asked < finished + EVENT_COMES);
+            .is_some_and(|finished| asked < later(finished, EVENT_COMES));
         let ahead = self.last_event > Some(asked);
         if (ahead || (events_followed && young)) && self.leave_to_event(asked) {
             // Its event comes. If it does not, the next listing shows it again.

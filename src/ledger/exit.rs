@@ -9,6 +9,11 @@ use crate::reason::Reason;
 /// event is made, but not always by the same clock reading.
 pub(super) const OUT_OF_ORDER: SignedDuration = SignedDuration::from_millis(50);
 
+/// A time and something more; an Engine can name the last moment that there is.
+pub(super) fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
+    time.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
 /// How a run of a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
@@ -126,7 +131,7 @@ impl Exit {
         match (self.died_at, started_at.or(other.finished_at)) {
             // The next run can only have begun after this one's `die` event: both are made under
             // the container's lock (moby daemon/monitor.go, daemon/start.go).
-            (Some(died), Some(began)) => began <= died + OUT_OF_ORDER,
+            (Some(died), Some(began)) => began <= later(died, OUT_OF_ORDER),
             _ => self.code == other.code || self.code_in_doubt,
         }
     }

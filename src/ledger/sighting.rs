@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::engine::{State, Status};
 
 use super::Taken;
-use super::exit::Exit;
+use super::exit::{Exit, later};
 
 /// How long after a run's end its `die` event may be made: the Engine first unmounts and
 /// disconnects the container. Measured were 0.3 s on Docker and 1.3 s on Podman.
@@ -72,7 +72,7 @@ impl Sighting {
             return None;
         }
         if let Some((earliest, latest)) = self.ended {
-            if died_at < earliest || died_at > latest + EVENT_AFTER_END {
+            if died_at < earliest || died_at > later(latest, EVENT_AFTER_END) {
                 return None;
             }
         }
