@@ -63,7 +63,7 @@ pub fn run(engine: &mut Engine, started: Timestamp, sender: &SyncSender<Message>
         if begun.elapsed() >= GOOD_STREAM {
             pause = *BACKOFF.start();
         }
-        let refused = matches!(error.kind, engine::Kind::Refused { .. });
+        let refused = error.is_refusal();
         pass_on(sender, Message::Closed(error));
         thread::sleep(if refused { AFTER_REFUSAL } else { pause });
         pause = (pause * 2).min(*BACKOFF.end());

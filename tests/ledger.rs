@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use docker_exit_exporter::cgroup::Layout;
-use docker_exit_exporter::engine::{Info, Inspected, listing};
+use docker_exit_exporter::engine::{Event, Info, Inspected, listing};
 use docker_exit_exporter::labels::Filter;
 use docker_exit_exporter::ledger::{Entry, Ledger, NotInspected, Taken};
 use jiff::{SignedDuration, Timestamp};
@@ -598,4 +598,99 @@ fn the_last_moment_that_there_is_ends_nothing() {
         host.news();
     }
     assert_eq!(host.exits_without_times(), ["web 3 error"]);
+}
+
+/// Events of one container, at seconds of the test.
+fn event(action: &str, second: i64, more: &Value) -> Event {
+    let nanos = i64::try_from(at(second).as_nanosecond()).unwrap();
+    let mut attributes = json!({"name": "web", "image": "nginx"});
+    for (key, value) in more.as_object().unwrap() {
+        attributes[key] = value.clone();
+    }
+    let line = json!({"Type": "container", "Action": action, "timeNano": nanos,
+                      "Actor": {"ID": "c1", "Attributes": attributes}});
+    Event::parse(&line.to_string()).unwrap().unwrap()
+}
+
+impl Host {
+    /// Takes in an event of a container that nobody can inspect.
+    fn happen(&mut self, action: &str, second: i64, more: &Value) {
+        let uptime = Duration::from_secs(self.now.unsigned_abs());
+        if self.ledger.happened(&event(action, second, more), uptime) {
+            self.ledger.not_inspected("c1", NotInspected::Gone);
+        }
+    }
+}
+
+#[test]
+fn an_exit_that_is_kept_back_keeps_nobody_awake() {
+    let mut host = Host::with_retention(0);
+    host.list(&[]);
+    host.now = 10;
+    host.collect(
+        &listed("exited", "Exited (3) 5 seconds ago"),
+        &inspect("exited", 3, 2, 5),
+    );
+    assert_eq!(host.ledger.tell(Duration::from_secs(10), true).len(), 0);
+    host.list(&[]);
+    assert!(!host.ledger.expire(Duration::from_secs(11)));
+    assert_eq!(host.ledger.next_expiry(), None);
+}
+
+#[test]
+fn a_repeated_event_from_before_the_start_is_not_counted() {
+    let mut host = Host::new();
+    host.happen("start", -20, &json!({}));
+    host.happen("die", -10, &json!({"exitCode": "3"}));
+    host.happen("start", 5, &json!({}));
+    host.happen("die", 6, &json!({"exitCode": "4"}));
+    let news = host.ledger.tell(Duration::ZERO, false);
+    let before: Vec<_> = news
+        .iter()
+        .map(|news| (news.exit.code, news.before_the_start))
+        .collect();
+    assert_eq!(before, [(3, true), (4, false)]);
+    let counted: u64 = host.ledger.workloads().iter().flat_map(|(_, it)| it).sum();
+    assert_eq!(counted, 1);
+}
+
+#[test]
+fn a_start_that_comes_after_its_end_starts_nothing() {
+    let mut host = Host::new();
+    host.happen("create", 1, &json!({}));
+    host.happen("die", 6, &json!({"exitCode": "4"}));
+    host.happen("start", 5, &json!({}));
+    assert_eq!(host.exits_without_times(), ["web 4 error"]);
+}
+
+#[test]
+fn an_exit_that_is_not_told_yet_survives_the_loss_of_the_next() {
+    let mut host = Host::new();
+    host.happen("start", 1, &json!({}));
+    host.happen("die", 2, &json!({"exitCode": "4"}));
+    host.happen("start", 3, &json!({}));
+    host.happen("destroy", 4, &json!({}));
+    assert_eq!(host.news(), [4]);
+    assert_eq!(host.ledger.lost(), 1);
+}
+
+#[test]
+fn of_very_many_removed_containers_the_oldest_exits_leave_first() {
+    let mut host = Host::new();
+    for number in 0..5_010_u64 {
+        let mut die = event("die", 1, &json!({"exitCode": "4"}));
+        let mut destroy = event("destroy", 1, &json!({}));
+        die.id = format!("c{number:05}");
+        destroy.id.clone_from(&die.id);
+        let uptime = Duration::from_millis(number);
+        host.ledger.happened(&die, uptime);
+        host.ledger.not_inspected(&die.id, NotInspected::Gone);
+        host.ledger.happened(&destroy, uptime);
+        host.ledger.tell(uptime, false);
+    }
+    assert!(host.ledger.expire(Duration::from_secs(6)));
+    let ids: Vec<_> = host.ledger.exits().map(|entry| entry.id).collect();
+    assert_eq!((ids.len(), ids[0]), (5_000, "c00010"));
+    let counted: u64 = host.ledger.workloads().iter().flat_map(|(_, it)| it).sum();
+    assert_eq!(counted, 5_010);
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::engine::{self, Complaint, Event};
+use crate::engine::{Complaint, Event};
 use crate::watcher::Message;
 
 use super::Collector;
@@ -109,7 +109,7 @@ impl Collector {
                 self.events.followed = false;
                 self.events.engine_was_down |= error.is_unreachable();
                 self.telemetry.event_stream_up.set(0);
-                let refused = matches!(error.kind, engine::Kind::Refused { .. });
+                let refused = error.is_refusal();
                 self.events.refused = refused;
                 if refused && self.is_news(Said::NoEvents) {
                     log::warn!("exits are found by listing alone, since {error}");

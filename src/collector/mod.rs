@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cgroup::Layout;
 use crate::config::Config;
@@ -53,7 +53,7 @@ const INFO_AGAIN: Duration = Duration::from_secs(300);
 const TELL_AGAIN: Duration = Duration::from_millis(250);
 
 /// One of these inspects may take so long; the next listing has it tried again.
-const INSPECT_FRESH: Duration = Duration::from_secs(1);
+const INSPECT_FRESH: Duration = Duration::from_millis(250);
 
 /// What the listing at the beginning of a stream leaves to events is listed once more after so
 /// long.
@@ -136,10 +136,11 @@ impl Collector {
         let mut stream_is_new = false;
         loop {
             if Instant::now() >= next {
+                let start = Instant::now();
                 // Its error is in the log, once.
                 let _ = self.collect();
-                // A collection that took longer than the interval puts the next one off.
-                next = (next + self.interval).max(Instant::now());
+                // A slow Engine gets as long a pause as it took, and events their turn.
+                next = (next + self.interval).max(Instant::now() + start.elapsed());
                 let is_left = self.ledger.leaves_something_to_events();
                 if std::mem::take(&mut stream_is_new) && is_left {
                     // The events of what happened before it may never come.
@@ -259,11 +260,11 @@ impl Collector {
         if self.info_due.is_some_and(|due| due <= Instant::now()) {
             self.ask_info()?;
         }
-        let asked = Timestamp::now();
+        let asked = self.engine.now();
         let listing = self.engine.list()?;
         let taken = Taken {
             asked,
-            answered: Timestamp::now(),
+            answered: listing.answered,
             uptime: self.started.elapsed(),
             events_followed: self.events.followed,
         };
@@ -273,6 +274,11 @@ impl Collector {
                 self.info_due = Some(Instant::now());
             }
             self.known.identity = listing.identity;
+        }
+        if self.last_success.is_none() {
+            let ran = SignedDuration::try_from(self.started.elapsed()).unwrap_or_default();
+            let started = taken.answered.checked_sub(ran).unwrap_or(taken.answered);
+            self.ledger.set_started(started);
         }
         let pending = self.ledger.listed(&listing.containers, taken);
         self.inspect(pending, INSPECTING, engine::limits::INSPECT);
@@ -320,7 +326,7 @@ impl Collector {
         let mut failed_in_a_row = 0;
         let mut left = pending.into_iter();
         for id in left.by_ref() {
-            let asked = Timestamp::now();
+            let asked = self.engine.now();
             match self.engine.inspect(&id, for_each) {
                 Ok(inspected) => {
                     let followed = self.events.followed;
@@ -368,7 +374,7 @@ impl Collector {
     fn report(&mut self, error: Option<&engine::Error>) {
         let now = Instant::now();
         if let Some(error) = error {
-            self.events.engine_was_down |= error.is_transport();
+            self.events.engine_was_down |= error.is_unreachable();
             let outage = self.outage.get_or_insert(Outage {
                 since: now,
                 said: Vec::new(),

@@ -48,6 +48,13 @@ impl Error {
         matches!(self.kind, Kind::Refused { status: 404, .. })
     }
 
+    /// Whether a proxy, or the Engine, does not allow what was asked for. A 5xx is no such answer: a
+    /// proxy gives it while the Engine behind it starts.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.kind, Kind::Refused { status, .. } if status < 500)
+    }
+
     /// Whether there is no connection to an Engine at all.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {

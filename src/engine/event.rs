@@ -100,6 +100,7 @@ impl Event {
         };
         let id = text("/Actor/ID").filter(|id| !id.is_empty());
         let nanos = value.pointer("/timeNano").and_then(Value::as_i64);
+        let nanos = nanos.filter(|nanos| *nanos > 0);
         let time = nanos.and_then(|nanos| Timestamp::from_nanosecond(nanos.into()).ok());
         let attributes = value
             .pointer("/Actor/Attributes")
@@ -200,6 +201,8 @@ mod tests {
             r#"{"Type":"container","Action":"die","timeNano":1}"#,
             r#"{"Type":"container","Action":"die","Actor":{"ID":"1"}}"#,
             r#"{"Type":"container","Action":"die","Actor":null,"timeNano":1}"#,
+            r#"{"Type":"container","Action":"die","Actor":{"ID":"1"},"timeNano":0}"#,
+            r#"{"Type":"container","Action":"die","Actor":{"ID":"1"},"timeNano":-1500000000}"#,
         ] {
             assert!(Event::parse(line).is_err(), "{line}");
         }

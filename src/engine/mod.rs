@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use std::{fmt, io, thread};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use prometheus::IntCounter;
 
 use crate::http::{self, Connection, Head, Stream};
@@ -47,6 +47,9 @@ pub mod limits {
     pub const ERROR_BYTES: usize = 64 * 1024;
 }
 
+/// Up to here two clocks are taken for one.
+const SAME_CLOCK: SignedDuration = SignedDuration::from_secs(3);
+
 /// A connected socket of either family.
 type Socket = Box<dyn Stream + Send>;
 
@@ -60,6 +63,8 @@ pub struct Listing<'a> {
     pub containers: Vec<Listed<'a>>,
     /// Which Engine answered.
     pub identity: Identity,
+    /// When, by its clock.
+    pub answered: Timestamp,
 }
 
 /// What the Engine says of itself in the head of each answer. When it changes, another daemon
@@ -92,6 +97,8 @@ pub struct Engine {
     requests: IntCounter,
     /// The last body that was read; kept for its memory.
     body: Vec<u8>,
+    /// How far the Engine's clock is ahead of this host's.
+    ahead: SignedDuration,
 }
 
 impl fmt::Debug for Engine {
@@ -115,7 +122,21 @@ impl Engine {
             connecting: Connecting::default(),
             requests,
             body: Vec::new(),
+            ahead: SignedDuration::ZERO,
         }
+    }
+
+    /// How far the Engine's clock is ahead of this host's, by the last answer.
+    #[must_use]
+    pub fn ahead(&self) -> SignedDuration {
+        self.ahead
+    }
+
+    /// The time of day by the Engine's clock, to which all that it says refers.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let now = Timestamp::now();
+        now.checked_add(self.ahead).unwrap_or(now)
     }
 
     /// All containers, by one request.
@@ -127,10 +148,12 @@ impl Engine {
         // A listing that was large once must not hold its memory for ever.
         self.body.shrink_to(2 * self.body.len());
         let identity = Identity::from(&head);
+        let answered = self.now();
         let containers = parse(LIST, &self.body, listing)?;
         Ok(Listing {
             containers,
             identity,
+            answered,
         })
     }
 
@@ -232,6 +255,9 @@ impl Engine {
         let (head, mut body) = connection
             .get(&self.host, path, Some(deadline))
             .map_err(Kind::Http)?;
+        if let Some(date) = head.header("date") {
+            self.ahead = ahead(date, Timestamp::now());
+        }
         let result = if head.status == 200 {
             body.read_to_end(&mut self.body, most).map_err(Kind::Http)?;
             Ok(head)
@@ -243,6 +269,17 @@ impl Engine {
         }
         result
     }
+}
+
+/// How far a clock that shows this date (RFC 9110, 5.6.7) is ahead of `now`; nothing if that may be
+/// due to the whole seconds of the one, and the answer's way.
+fn ahead(date: &str, now: Timestamp) -> SignedDuration {
+    let date = jiff::fmt::rfc2822::parse(date).map(|date| date.timestamp());
+    let ahead = date.map_or(SignedDuration::ZERO, |date| date.duration_since(now));
+    if ahead.abs() <= SAME_CLOCK {
+        return SignedDuration::ZERO;
+    }
+    ahead
 }
 
 /// Connects to a Unix socket within a deadline, which the system does not offer: it waits for as
@@ -321,4 +358,24 @@ fn escape(id: &str) -> String {
         }
     }
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks() {
+        let now = Timestamp::from_second(1_795_336_870).unwrap();
+        for (date, want) in [
+            ("Sun, 22 Nov 2026 08:41:10 GMT", 0),
+            ("Sun, 22 Nov 2026 08:41:08 GMT", 0),
+            ("Sun, 22 Nov 2026 09:41:10 GMT", 3600),
+            ("Sun, 22 Nov 2026 08:41:00 GMT", -10),
+            ("yesterday", 0),
+            ("", 0),
+        ] {
+            assert_eq!(ahead(date, now).as_secs(), want, "{date}");
+        }
+    }
 }

@@ -180,6 +180,9 @@ impl Container {
 
     /// A `start` event.
     pub(super) fn start(&mut self, at: Timestamp) {
+        if self.exit.as_ref().and_then(|exit| exit.died_at) > Some(at) {
+            return; // It comes out of order: that run is over.
+        }
         self.signals = Signals::default();
         self.oom_killed = false;
         if self.known_until >= Some(at) {
@@ -258,6 +261,12 @@ impl Container {
         self.failed_inspects = 0;
         self.sighting = None;
         untold
+    }
+
+    /// Forgets how its last run ended, since another has ended that nobody saw; returns it if it was
+    /// not told yet.
+    pub(super) fn forget_exit(&mut self) -> Option<Exit> {
+        self.exit.take().filter(|_| !self.told)
     }
 
     /// Takes in what a listing says; returns what is to be done next.

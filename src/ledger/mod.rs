@@ -98,6 +98,10 @@ pub struct Ledger {
 /// For so long at most is an exit kept back: longer than the pause before a stream is opened again.
 const KEPT_BACK: Duration = Duration::from_secs(10);
 
+/// So many exits of removed containers are shown at most: a storm of short-lived containers must
+/// fill neither the memory of the exporter nor that of Prometheus. They are counted all the same.
+const RETAINED: usize = 5_000;
+
 /// So many containers that are shown no more are kept for events that are repeated late, so that
 /// no exit is counted again. An Engine repeats 256 events at most.
 const BURIED: usize = 1024;
@@ -122,6 +126,11 @@ impl Ledger {
             keeps_back: false,
             buried: VecDeque::new(),
         }
+    }
+
+    /// Says when the exporter started, by the clock of the Engine.
+    pub fn set_started(&mut self, started: Timestamp) {
+        self.started = started;
     }
 
     /// Says how the Engine lays out cgroups, which the label `id` shows.
@@ -209,7 +218,7 @@ impl Ledger {
                     self.leaves_to_events = true;
                 } else {
                     container.runs = false;
-                    container.exit = None;
+                    container.forget_exit();
                     self.lost += 1;
                 }
             }
@@ -251,7 +260,7 @@ impl Ledger {
             Action::Destroy => {
                 if std::mem::take(&mut container.runs) {
                     self.lost += 1;
-                    container.exit = None;
+                    untold = container.forget_exit();
                 }
                 container.gone.get_or_insert(uptime);
             }
@@ -301,7 +310,8 @@ impl Ledger {
             self.lost += 1;
             return;
         }
-        if let Some(workload) = &container.workload {
+        let before_the_start = is_before(&exit, self.started, false);
+        if let Some(workload) = container.workload.as_ref().filter(|_| !before_the_start) {
             self.workloads.count(workload, exit.reason);
         }
         self.untold.push(News {
@@ -309,7 +319,7 @@ impl Ledger {
             name: container.name.to_string(),
             image: container.image.to_string(),
             exit,
-            before_the_start: false,
+            before_the_start,
         });
     }
 
@@ -327,8 +337,7 @@ impl Ledger {
             let Some(exit) = &container.exit else {
                 continue;
             };
-            let early = exit.finished_at.is_none_or(|end| end < self.started);
-            let before_the_start = first && early && exit.died_at.is_none();
+            let before_the_start = is_before(exit, self.started, first);
             if events_come && !before_the_start && exit.may_have_an_event() {
                 let since = *container.kept_back.get_or_insert(uptime);
                 if uptime.saturating_sub(since) < KEPT_BACK {
@@ -379,6 +388,7 @@ impl Ledger {
                 any = true;
             }
         }
+        any |= self.make_room();
         while self.buried.len() > BURIED {
             let oldest = self.buried.pop_front();
             let oldest = oldest.filter(|id| self.containers.get(id).is_some_and(|it| it.buried));
@@ -391,11 +401,37 @@ impl Ledger {
         any
     }
 
+    /// Takes the exits of removed containers out of sight that are over [`RETAINED`], the oldest
+    /// first; returns whether there were any.
+    fn make_room(&mut self) -> bool {
+        let gone = self
+            .containers
+            .iter()
+            .filter(|(_, it)| !it.buried && it.told);
+        let mut gone: Vec<_> = gone
+            .filter_map(|(id, it)| Some((it.gone?, id.clone())))
+            .collect();
+        let over = gone.len().saturating_sub(RETAINED);
+        if over == 0 {
+            return false;
+        }
+        gone.sort_unstable();
+        for (_, id) in gone.into_iter().take(over) {
+            if let Some(container) = self.containers.get_mut(&id) {
+                container.bury();
+                self.buried.push_back(id);
+            }
+        }
+        true
+    }
+
     /// The uptime at which [`Ledger::expire`] will next have a container to drop.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Duration> {
-        let all = self.containers.values().filter(|it| !it.buried);
-        let gone = all.filter_map(|it| it.gone);
+        // What is not told yet stays until it is.
+        let all = self.containers.values();
+        let shown = all.filter(|it| !it.buried && (it.told || it.exit.is_none()));
+        let gone = shown.filter_map(|it| it.gone);
         gone.min().map(|gone| gone + self.retention)
     }
 
@@ -438,6 +474,15 @@ impl Ledger {
     /// How many containers the last listing had in each state.
     pub fn states(&self) -> impl Iterator<Item = (State, u64)> {
         State::ALL.into_iter().zip(self.states)
+    }
+}
+
+/// Whether an exit is from before the exporter's start. An event, which can be a repeated one, says
+/// so by its time; what a listing shows can only be that old in the first one.
+fn is_before(exit: &Exit, started: Timestamp, first_listing: bool) -> bool {
+    match exit.died_at {
+        Some(died) => died < started,
+        None => first_listing && exit.finished_at.is_none_or(|end| end < started),
     }
 }
 

@@ -27,7 +27,7 @@ const COMPOSE: [(&str, &str); 7] = [
         "    security_opt: [\"no-new-privileges:true\"]",
         "--security-opt=no-new-privileges:true",
     ),
-    ("    mem_limit: 64m", "--memory=64m"),
+    ("    mem_limit: 128m", "--memory=128m"),
     ("    pids_limit: 512", "--pids-limit=512"),
 ];
 
