@@ -198,7 +198,6 @@ mod tests {
 
     #[test]
     fn a_recorded_stream_cut_anywhere_and_repeated_is_passed_on_once() {
-        let recorded = include_bytes!("../fixtures/extra/events-swarm.ndjson");
         let passed_on = |pieces: &[&[u8]]| {
             let mut memory = Memory::new(Timestamp::UNIX_EPOCH);
             let mut events = Vec::new();
@@ -216,11 +215,16 @@ mod tests {
             }
             events
         };
-        let whole = passed_on(&[recorded]);
-        assert!(whole.len() > 20, "{}", whole.len());
-        for cut in (0..recorded.len()).step_by(97) {
-            let events = passed_on(&[&recorded[..cut], recorded]);
-            assert_eq!(events, whole, "cut at {cut}");
+        let short = &include_bytes!("../fixtures/extra/events-rm-sequence.ndjson")[..];
+        let long = &include_bytes!("../fixtures/extra/events-swarm.ndjson")[..];
+        // The short one at every byte; the long one at some of each line.
+        for (recorded, step, at_least) in [(short, 1, 4), (long, 97, 20)] {
+            let whole = passed_on(&[recorded]);
+            assert!(whole.len() >= at_least, "{}", whole.len());
+            for cut in (0..recorded.len()).step_by(step) {
+                let events = passed_on(&[&recorded[..cut], recorded]);
+                assert_eq!(events, whole, "cut at {cut}");
+            }
         }
     }
 

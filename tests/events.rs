@@ -17,6 +17,10 @@ mod metrics;
 #[path = "support/waiting.rs"]
 mod waiting;
 
+use std::time::{Duration, Instant};
+
+use docker_exit_exporter::engine::limits as engine_limits;
+
 use container::Container;
 use exporter::{Exporter, Scraped, is_up};
 use fake_engine::{Answer, FakeEngine};
@@ -338,6 +342,29 @@ fn labels_that_an_event_hides_come_with_the_inspect() {
         match metrics.value("container_exit_code", &labels) {
             Some(4.0) => Ok(()),
             other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+#[test]
+fn silence_is_no_failure() {
+    let engine = FakeEngine::start();
+    let exporter = follow(&engine);
+    let begun = Instant::now();
+    // Longer than any answer but this one may take.
+    exporter.until("silence", |_| {
+        let long = begun.elapsed() > engine_limits::INSPECT + Duration::from_secs(1);
+        long.then_some(()).ok_or("not long enough".into())
+    });
+    let container = Container::running(1, "after");
+    engine.run(&container);
+    engine.end(&container, 3);
+    exporter.until("the exit", |metrics| {
+        counted(1)(metrics)?;
+        let connects = "docker_exit_exporter_event_stream_connects_total";
+        match value(metrics, connects) {
+            1.0 => Ok(()),
+            connects => Err(format!("{connects} connects")),
         }
     });
 }

@@ -3,6 +3,8 @@
 
 mod container;
 mod exit;
+mod news;
+mod removal;
 mod sighting;
 mod workloads;
 
@@ -17,6 +19,7 @@ use crate::labels::Filter;
 
 use container::{Container, Next};
 pub use exit::Exit;
+pub use news::News;
 pub use workloads::Workloads;
 
 /// When a listing was taken.
@@ -58,21 +61,6 @@ pub struct Entry<'a> {
     pub exit: &'a Exit,
 }
 
-/// An exit that is told for the first time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct News {
-    /// The container's id.
-    pub id: String,
-    /// The container's name.
-    pub name: String,
-    /// The name of its image.
-    pub image: String,
-    /// How its run ended.
-    pub exit: Exit,
-    /// It is from before the exporter's start, and so it is not counted.
-    pub before_the_start: bool,
-}
-
 /// All containers of one host.
 #[derive(Debug)]
 pub struct Ledger {
@@ -94,17 +82,6 @@ pub struct Ledger {
     /// Ids of containers that are shown no more, the oldest first.
     buried: VecDeque<Box<str>>,
 }
-
-/// For so long at most is an exit kept back: longer than the pause before a stream is opened again.
-const KEPT_BACK: Duration = Duration::from_secs(10);
-
-/// So many exits of removed containers are shown at most: a storm of short-lived containers must
-/// fill neither the memory of the exporter nor that of Prometheus. They are counted all the same.
-const RETAINED: usize = 5_000;
-
-/// So many containers that are shown no more are kept for events that are repeated late, so that
-/// no exit is counted again. An Engine repeats 256 events at most.
-const BURIED: usize = 1024;
 
 impl Ledger {
     /// An empty ledger of an exporter that started at this time of day. An exit stays for
@@ -205,26 +182,6 @@ impl Ledger {
         self.leaves_to_events
     }
 
-    /// Takes note of containers that the last listing lacks.
-    fn miss(&mut self, taken: Taken) {
-        for container in self.containers.values_mut() {
-            if container.listed == self.listings || container.is_ahead_of(taken) {
-                continue;
-            }
-            container.gone.get_or_insert(taken.uptime);
-            // It ran when it was seen last. Its events may come, or come again.
-            if container.runs && taken.events_followed {
-                if container.leave_to_event(taken.asked) {
-                    self.leaves_to_events = true;
-                } else {
-                    container.runs = false;
-                    container.forget_exit();
-                    self.lost += 1;
-                }
-            }
-        }
-    }
-
     /// Takes in an event; returns whether its container is to be inspected at once.
     pub fn happened(&mut self, event: &Event, uptime: Duration) -> bool {
         let id = Box::from(event.id.as_str());
@@ -301,140 +258,6 @@ impl Ledger {
         }
     }
 
-    /// Keeps an exit that a newer one of the same container puts out of sight, until it is told.
-    fn keep(&mut self, id: &str, untold: Option<Exit>) {
-        let (Some(exit), Some(container)) = (untold, self.containers.get(id)) else {
-            return;
-        };
-        if exit.code_in_doubt {
-            self.lost += 1;
-            return;
-        }
-        let before_the_start = is_before(&exit, self.started, false);
-        if let Some(workload) = container.workload.as_ref().filter(|_| !before_the_start) {
-            self.workloads.count(workload, exit.reason);
-        }
-        self.untold.push(News {
-            id: id.to_owned(),
-            name: container.name.to_string(),
-            image: container.image.to_string(),
-            exit,
-            before_the_start,
-        });
-    }
-
-    /// Counts the exits that are new and of which all is known that is to be had, and gives them
-    /// out, once. With `events_come`, those that a listing found are kept back for a while, since
-    /// an event may tell the reason: a stream was opened a moment ago, or is about to be.
-    pub fn tell(&mut self, uptime: Duration, events_come: bool) -> Vec<News> {
-        let mut all = std::mem::take(&mut self.untold);
-        self.keeps_back = false;
-        let first = self.listings <= 1;
-        for (id, container) in &mut self.containers {
-            if container.told || container.awaits_inspect {
-                continue;
-            }
-            let Some(exit) = &container.exit else {
-                continue;
-            };
-            let before_the_start = is_before(exit, self.started, first);
-            if events_come && !before_the_start && exit.may_have_an_event() {
-                let since = *container.kept_back.get_or_insert(uptime);
-                if uptime.saturating_sub(since) < KEPT_BACK {
-                    self.keeps_back = true;
-                    continue;
-                }
-            }
-            container.told = true;
-            if exit.code_in_doubt {
-                // The number is that of a label, and the container is gone.
-                self.lost += 1;
-                container.exit = None;
-                continue;
-            }
-            if let Some(workload) = container.workload.as_ref().filter(|_| !before_the_start) {
-                self.workloads.count(workload, exit.reason);
-            }
-            all.push(News {
-                id: id.to_string(),
-                name: container.name.to_string(),
-                image: container.image.to_string(),
-                exit: exit.clone(),
-                before_the_start,
-            });
-        }
-        all
-    }
-
-    /// Whether [`Ledger::tell`] kept something back, so that it is to be asked again.
-    #[must_use]
-    pub fn keeps_something_back(&self) -> bool {
-        self.keeps_back
-    }
-
-    /// Drops what has been gone for longer than the retention, and workloads without containers
-    /// for a day; returns whether there was any.
-    pub fn expire(&mut self, uptime: Duration) -> bool {
-        let mut any = self.workloads.expire(uptime);
-        for (id, container) in &mut self.containers {
-            let Some(gone) = container.gone.filter(|_| !container.buried) else {
-                continue;
-            };
-            let is_shown = container.exit.is_some() && !container.runs;
-            let is_kept = uptime.saturating_sub(gone) < self.retention || !container.told;
-            if !(is_shown && is_kept) {
-                container.bury();
-                self.buried.push_back(id.clone());
-                any = true;
-            }
-        }
-        any |= self.make_room();
-        while self.buried.len() > BURIED {
-            let oldest = self.buried.pop_front();
-            let oldest = oldest.filter(|id| self.containers.get(id).is_some_and(|it| it.buried));
-            if let Some(container) = oldest.and_then(|id| self.containers.remove(&id)) {
-                if let Some(workload) = &container.workload {
-                    self.workloads.leave(workload, uptime);
-                }
-            }
-        }
-        any
-    }
-
-    /// Takes the exits of removed containers out of sight that are over [`RETAINED`], the oldest
-    /// first; returns whether there were any.
-    fn make_room(&mut self) -> bool {
-        let gone = self
-            .containers
-            .iter()
-            .filter(|(_, it)| !it.buried && it.told);
-        let mut gone: Vec<_> = gone
-            .filter_map(|(id, it)| Some((it.gone?, id.clone())))
-            .collect();
-        let over = gone.len().saturating_sub(RETAINED);
-        if over == 0 {
-            return false;
-        }
-        gone.sort_unstable();
-        for (_, id) in gone.into_iter().take(over) {
-            if let Some(container) = self.containers.get_mut(&id) {
-                container.bury();
-                self.buried.push_back(id);
-            }
-        }
-        true
-    }
-
-    /// The uptime at which [`Ledger::expire`] will next have a container to drop.
-    #[must_use]
-    pub fn next_expiry(&self) -> Option<Duration> {
-        // What is not told yet stays until it is.
-        let all = self.containers.values();
-        let shown = all.filter(|it| !it.buried && (it.told || it.exit.is_none()));
-        let gone = shown.filter_map(|it| it.gone);
-        gone.min().map(|gone| gone + self.retention)
-    }
-
     /// The exits of all containers whose last run is over, in the order of their ids.
     pub fn exits(&self) -> impl Iterator<Item = Entry<'_>> {
         self.entries(false)
@@ -474,15 +297,6 @@ impl Ledger {
     /// How many containers the last listing had in each state.
     pub fn states(&self) -> impl Iterator<Item = (State, u64)> {
         State::ALL.into_iter().zip(self.states)
-    }
-}
-
-/// Whether an exit is from before the exporter's start. An event, which can be a repeated one, says
-/// so by its time; what a listing shows can only be that old in the first one.
-fn is_before(exit: &Exit, started: Timestamp, first_listing: bool) -> bool {
-    match exit.died_at {
-        Some(died) => died < started,
-        None => first_listing && exit.finished_at.is_none_or(|end| end < started),
     }
 }
 
