@@ -295,21 +295,17 @@ impl Container {
                         return Next::Event;
                     }
                     self.failed_inspects = 0;
+                } else {
+                    self.left_to_event = None;
                 }
-                self.left_to_event = None;
                 let sighting = *self.sighting.insert(again.unwrap_or(now));
-                if !sighting.known {
-                    self.know_from(taken);
-                    // A run that may have ended then began before.
-                    self.known_until = self.known_until.max(sighting.ended.map(|ended| ended.1));
-                }
                 self.inspect_if(!sighting.settled)
             }
             Some(_) => {
                 if !self.runs {
                     self.runs = true;
                     self.started = None;
-                    self.know_from(taken);
+                    self.know_from(taken.asked);
                     for (_, again) in &mut self.without_event {
                         again.get_or_insert(taken.asked);
                     }
@@ -323,8 +319,8 @@ impl Container {
     }
 
     /// A listing that tells something new contains the events up to a moment before it.
-    fn know_from(&mut self, taken: Taken) {
-        let known = taken.asked.checked_sub(LISTING_LAG).ok();
+    fn know_from(&mut self, asked: Timestamp) {
+        let known = asked.checked_sub(LISTING_LAG).ok();
         self.known_until = self.known_until.max(known);
     }
 
@@ -423,6 +419,9 @@ impl Container {
         }
         let sighting = *sighting;
         let exit = Exit::from_code(sighting.code?);
+        self.know_from(sighting.asked);
+        // A run that may have ended then began before.
+        self.known_until = self.known_until.max(sighting.ended.map(|ended| ended.1));
         self.expect_event(sighting.ended.map(|ended| ended.0));
         let untold = self.end(exit);
         self.sighting = Some(sighting);

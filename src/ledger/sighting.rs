@@ -17,6 +17,8 @@ pub(super) struct Sighting {
     /// Absent in the states `dead` and `removing`.
     pub(super) code: Option<i64>,
     restarting: bool,
+    /// When the listing was asked for.
+    pub(super) asked: Timestamp,
     /// Between which times it ended, by the clock of this host.
     pub(super) ended: Option<(Timestamp, Timestamp)>,
     /// The exit that is known of the container is that of this run.
@@ -34,6 +36,7 @@ impl Sighting {
         Self {
             code: status.code,
             restarting: status.state == Some(State::Restarting),
+            asked: taken.asked,
             ended,
             known: false,
             settled: false,
