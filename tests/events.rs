@@ -256,6 +256,26 @@ fn a_proxy_that_refuses_events_leaves_listing() {
 }
 
 #[test]
+fn a_proxy_whose_engine_is_starting_is_asked_again_soon() {
+    let engine = FakeEngine::start();
+    let body = serde_json::json!({"message": "no backend"});
+    engine.answer("/events", Answer::json("503 Service Unavailable", &body));
+    let exporter = Exporter::start(&engine.address());
+    exporter.until("a listing", is_up);
+    let begun = Instant::now();
+    engine.answer_normally("/events");
+    exporter.until("events", is_followed);
+    // Not after the minute that a refusal takes; 5 s are the most between two attempts.
+    assert!(
+        begun.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        begun.elapsed()
+    );
+    let said = exporter.said();
+    assert!(!said.contains("by listing alone"), "{said}");
+}
+
+#[test]
 fn without_events_nobody_asks_for_them() {
     let engine = FakeEngine::start();
     let exporter = Exporter::start_with(&engine.address(), &["--events", "off"]);

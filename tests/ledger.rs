@@ -694,3 +694,30 @@ fn of_very_many_removed_containers_the_oldest_exits_leave_first() {
     let counted: u64 = host.ledger.workloads().iter().flat_map(|(_, it)| it).sum();
     assert_eq!(counted, 5_010);
 }
+
+#[test]
+fn an_exit_that_is_kept_back_survives_the_disappearance_of_its_container() {
+    let mut host = Host::new();
+    host.list(&[]);
+    host.now = 10;
+    host.collect(
+        &listed("exited", "Exited (4) 5 seconds ago"),
+        &inspect("exited", 4, 2, 5),
+    );
+    assert_eq!(host.ledger.tell(Duration::from_secs(10), true).len(), 0);
+    host.now = 12;
+    host.list(&[listed("running", "Up 1 second")]);
+    // It is gone, and its events do not come.
+    for now in [15, 19] {
+        host.now = now;
+        let taken = Taken {
+            asked: at(now),
+            answered: at(now),
+            uptime: Duration::from_secs(now.unsigned_abs()),
+            events_followed: true,
+        };
+        host.ledger.listed(&[], taken);
+    }
+    assert_eq!(host.news(), [4]);
+    assert_eq!(host.ledger.lost(), 1);
+}

@@ -26,7 +26,7 @@ pub(super) struct Events {
     /// Since when there is a new stream that has not repeated what the one before ended with,
     /// although the Engine was there all the time: something may have been missed.
     pub(super) gap: Option<Instant>,
-    /// When the stream was opened, or closed.
+    /// When the stream was opened last.
     since: Option<Instant>,
     /// It is refused, so it is not about to be opened again.
     refused: bool,
@@ -60,7 +60,7 @@ impl Collector {
         match messages.recv_timeout(left) {
             Ok(message) => list |= self.take(message),
             Err(RecvTimeoutError::Timeout) => return false,
-            // Events are not wanted, so nobody sends any.
+            // The watcher is gone, and the process with it in a moment.
             Err(RecvTimeoutError::Disconnected) => {
                 thread::sleep(until.saturating_duration_since(Instant::now()));
                 return false;
@@ -143,12 +143,13 @@ impl Collector {
         }
     }
 
+    /// Takes note of the exits that the ledger knows to be lost.
     pub(super) fn tell_lost(&mut self) {
         let lost = self.ledger.lost() - self.lost;
         self.lost += lost;
         self.telemetry.events_lost.inc_by(lost);
         if lost > 0 && self.is_news(Said::LostEvents) {
-            log::warn!("{lost} containers are gone whose end was not seen");
+            log::warn!("{lost} containers are gone whose exit was not seen, or hidden by a label");
         }
     }
 }

@@ -15,7 +15,8 @@ const BURIED: usize = 1024;
 impl Ledger {
     /// Takes note of containers that the last listing lacks.
     pub(super) fn miss(&mut self, taken: Taken) {
-        for container in self.containers.values_mut() {
+        let mut untold = Vec::new();
+        for (id, container) in &mut self.containers {
             if container.listed == self.listings || container.is_ahead_of(taken) {
                 continue;
             }
@@ -26,10 +27,13 @@ impl Ledger {
                     self.leaves_to_events = true;
                 } else {
                     container.runs = false;
-                    container.forget_exit();
+                    untold.push((id.clone(), container.forget_exit()));
                     self.lost += 1;
                 }
             }
+        }
+        for (id, exit) in untold {
+            self.keep(&id, exit);
         }
     }
 
