@@ -8,12 +8,13 @@
 //! It takes the exporter's own flags, such as `--port`.
 
 use std::error::Error;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{env, thread};
 
 use docker_exit_exporter::config::Command;
-use docker_exit_exporter::{exporter, server};
+use docker_exit_exporter::exporter;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -43,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         engine.put(container);
     }
 
-    let listener = server::bind(config.listen)?;
+    let listener = TcpListener::bind(config.listen)?;
     let port = listener.local_addr()?.port();
     exporter::start(&config, listener)?;
     println!(

@@ -22,7 +22,7 @@ pub fn start(config: &Config, listener: TcpListener) -> io::Result<()> {
     let publication = Arc::new(Publication::default());
     let telemetry = Telemetry::new();
     let collector = Collector::new(config, Arc::clone(&publication), telemetry.clone());
-    server::start(listener, &publication, &telemetry)?;
+    server::start(listener, &publication, &telemetry, spawn)?;
     let (sender, messages) = mpsc::sync_channel(watcher::QUEUE);
     if config.events {
         let requests = telemetry.engine_requests.clone();

@@ -24,10 +24,16 @@ pub struct EngineInfo {
 /// Renders the families of the host, its containers and their workloads.
 ///
 /// `up`: the last listing worked. `fresh`: what is known of the Engine and its containers is not
-/// too old to be shown; the counters always are.
+/// too old to be shown; the counters always are. `expected`: about so many bytes it will be.
 #[must_use]
-pub fn render(up: bool, fresh: bool, engine: &EngineInfo, ledger: &Ledger) -> String {
-    let mut text = String::new();
+pub fn render(
+    up: bool,
+    fresh: bool,
+    engine: &EngineInfo,
+    ledger: &Ledger,
+    expected: usize,
+) -> String {
+    let mut text = String::with_capacity(expected);
     Family::new(
         &mut text,
         "docker_up",
@@ -254,7 +260,7 @@ mod tests {
     #[test]
     fn without_anything_known_there_is_only_docker_up() {
         let ledger = Ledger::new(Filter::default(), Duration::ZERO, Timestamp::UNIX_EPOCH);
-        let text = render(false, false, &EngineInfo::default(), &ledger);
+        let text = render(false, false, &EngineInfo::default(), &ledger, 0);
         let want = "# HELP docker_up Whether the last listing of the containers worked.\n\
                     # TYPE docker_up gauge\ndocker_up 0\n";
         assert_eq!(text, want);

@@ -1,6 +1,7 @@
 //! The program: settings, privileges, threads, signals, and what it ends with.
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::{env, io};
@@ -9,7 +10,7 @@ use docker_exit_exporter::collector::Collector;
 use docker_exit_exporter::config::{Command, Config, HELP};
 use docker_exit_exporter::publication::Publication;
 use docker_exit_exporter::telemetry::Telemetry;
-use docker_exit_exporter::{exporter, healthcheck, privileges, server};
+use docker_exit_exporter::{exporter, healthcheck, privileges};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -89,7 +90,7 @@ fn serve(config: &Config) -> Result<(), String> {
     privileges::drop_root(&config.docker_host);
     // Before anything can take long, since PID 1 ignores what it does not handle.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
-    let listener = server::bind(config.listen)
+    let listener = TcpListener::bind(config.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     log::info!(
         "{} {} on http://{}, watching {}",

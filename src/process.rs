@@ -88,8 +88,8 @@ impl Process {
                 gauge.set(number * factor);
             }
         }
-        if let Some(limit) = number_after(&read("/proc/self/limits"), "Max open files") {
-            self.max_fds.set(limit);
+        if let Some(limit) = max_descriptors() {
+            self.max_fds.set(i64::try_from(limit).unwrap_or(i64::MAX));
         }
         if let Ok(entries) = fs::read_dir("/proc/self/fd") {
             // One is open for this look itself.
@@ -110,6 +110,13 @@ impl Collector for Process {
         let parts = self.parts().into_iter();
         parts.flat_map(Collector::collect).collect()
     }
+}
+
+/// How many files this process may have open.
+pub(crate) fn max_descriptors() -> Option<usize> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let limit = number_after(&limits, "Max open files")?;
+    usize::try_from(limit).ok()
 }
 
 /// CPU time and start time in ticks, from the text of `/proc/PID/stat` (proc(5)).

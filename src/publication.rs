@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 #[derive(Debug, Clone, Default)]
 pub struct Published {
     /// The families of the host and its containers, format 0.0.4.
-    pub text: Arc<str>,
+    pub text: Arc<String>,
     /// A collection has worked since the start.
     pub ready: bool,
 }
@@ -19,8 +19,13 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Replaces what was published before.
-    pub fn set(&self, published: Published) {
+    /// Replaces what was published before. The same text again takes no more memory, however many
+    /// slow readers still hold it.
+    pub fn set(&self, mut published: Published) {
+        let before = self.get().text;
+        if before == published.text {
+            published.text = before;
+        }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = published;
     }
 

@@ -21,6 +21,10 @@ pub struct Telemetry {
     /// Requests sent to the Engine.
     pub engine_requests: IntCounter,
     http_requests: IntCounterVec,
+    /// HTTP connections that are open.
+    pub connections: IntGauge,
+    /// HTTP connections that the exporter ended before their answer was taken.
+    pub connections_refused: IntCounter,
     /// 1 while the Engine's events come in.
     pub event_stream_up: IntGauge,
     /// How often a stream of events was opened.
@@ -76,6 +80,11 @@ impl Telemetry {
                 Opts::new("http_requests_total", "Requests answered by status code."),
                 &["code"],
             )?,
+            connections: IntGauge::new("connections", "HTTP connections that are open.")?,
+            connections_refused: IntCounter::new(
+                "connections_refused_total",
+                "HTTP connections that were ended to make room for others, or for what their clients sent or did not take.",
+            )?,
             event_stream_up: IntGauge::new(
                 "event_stream_up",
                 "Whether the Engine's events come in.",
@@ -110,6 +119,8 @@ impl Telemetry {
         registry.register(Box::new(telemetry.last_collection.clone()))?;
         registry.register(Box::new(telemetry.engine_requests.clone()))?;
         registry.register(Box::new(telemetry.http_requests.clone()))?;
+        registry.register(Box::new(telemetry.connections.clone()))?;
+        registry.register(Box::new(telemetry.connections_refused.clone()))?;
         for action in Action::ALL {
             telemetry.events.with_label_values(&[action.name()]);
         }

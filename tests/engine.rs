@@ -9,6 +9,7 @@
 
 #[path = "support/dockerd.rs"]
 mod dockerd;
+#[allow(dead_code)] // Shared with other tests, which use other parts of it.
 #[path = "support/exporter.rs"]
 mod exporter;
 #[path = "support/metrics.rs"]

@@ -59,6 +59,9 @@ const INSPECT_FRESH: Duration = Duration::from_millis(250);
 /// long.
 const LIST_AGAIN: Duration = Duration::from_secs(4);
 
+/// A text is expected to be longer than the one before by no more than so many bytes.
+const EXPECTED_MORE: usize = 4096;
+
 /// Collects from one Engine and publishes.
 #[derive(Debug)]
 pub struct Collector {
@@ -361,9 +364,12 @@ impl Collector {
         let start = Instant::now();
         let up = self.last_success.is_some() && self.outage.is_none();
         self.shows_containers = self.is_fresh();
-        let text = exposition::render(up, self.shows_containers, &self.known, &self.ledger);
+        // Mostly it is about as long as the one before.
+        let expected = self.publication.get().text.len() + EXPECTED_MORE;
+        let fresh = self.shows_containers;
+        let text = exposition::render(up, fresh, &self.known, &self.ledger, expected);
         self.publication.set(Published {
-            text: text.into(),
+            text: Arc::new(text),
             ready: self.last_success.is_some(),
         });
         self.dirty = false;

@@ -40,6 +40,16 @@ impl Stream for TcpStream {
     }
 }
 
+impl Stream for &TcpStream {
+    fn read_within(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(timeout)
+    }
+
+    fn write_within(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.set_write_timeout(timeout)
+    }
+}
+
 impl<S: Stream + ?Sized> Stream for Box<S> {
     fn read_within(&self, timeout: Option<Duration>) -> io::Result<()> {
         (**self).read_within(timeout)
@@ -61,6 +71,11 @@ impl<S: Stream> Deadline<S> {
     /// Wraps a stream; until [`Deadline::set`] it has no deadline.
     pub fn new(stream: S) -> Self {
         Self { stream, at: None }
+    }
+
+    /// The stream itself.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
     }
 
     /// Moves the deadline; `None` takes it away.

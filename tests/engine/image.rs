@@ -28,7 +28,7 @@ const COMPOSE: [(&str, &str); 7] = [
         "--security-opt=no-new-privileges:true",
     ),
     ("    mem_limit: 128m", "--memory=128m"),
-    ("    pids_limit: 512", "--pids-limit=512"),
+    ("    pids_limit: 256", "--pids-limit=256"),
 ];
 
 #[test]

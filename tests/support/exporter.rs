@@ -71,8 +71,12 @@ impl Exporter {
 
     /// Starts this copy of it.
     pub(crate) fn start_binary(binary: &Path, docker_host: &str, flags: &[&str]) -> Self {
+        Self::spawn(command(binary, docker_host), flags)
+    }
+
+    fn spawn(mut command: Command, flags: &[&str]) -> Self {
         let port = free_port();
-        let mut child = command(binary, docker_host)
+        let mut child = command
             .args([
                 "--address",
                 "127.0.0.1",
@@ -97,6 +101,20 @@ impl Exporter {
             }
         });
         Self { child, port, said }
+    }
+
+    /// Starts it by a shell that runs this before.
+    pub(crate) fn start_limited(docker_host: &str, limit: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("{limit} && exec \"$0\" \"$@\"")])
+            .arg(BINARY);
+        Self::spawn(with_environment(shell, docker_host), &[])
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal and waits for the end: how, and how long it took.
@@ -155,7 +173,10 @@ pub(crate) fn once(docker_host: &str, flags: &[&str]) -> Output {
 
 /// The program with nothing from the environment of the tests.
 fn command(binary: &Path, docker_host: &str) -> Command {
-    let mut command = Command::new(binary);
+    with_environment(Command::new(binary), docker_host)
+}
+
+fn with_environment(mut command: Command, docker_host: &str) -> Command {
     command
         .env_clear()
         .args(["--docker-host", docker_host])

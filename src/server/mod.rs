@@ -1,61 +1,80 @@
 //! The HTTP side: who asks gets what was published last.
 
+mod backend;
+mod connections;
+mod gate;
+mod request;
+
 use std::io::{self, Cursor, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use tiny_http::{Header, Method, Request, Response, Server, StatusCode};
+use tiny_http::{Header, Method, Request, Response, StatusCode};
 
 use crate::publication::Publication;
 use crate::telemetry::Telemetry;
 
-/// Threads that answer: so many slow readers do not yet keep anyone waiting.
-const THREADS: usize = 4;
+use backend::Backend;
+use gate::Gate;
+
+/// What an answer's thread calls does not go deep.
+const STACK: usize = 256 * 1024;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// Opens the port.
+/// Answers on threads of its own, for as long as the process lives. The two that must not end are
+/// started by `spawn`.
 ///
 /// # Errors
-/// The operating system's, as when the port is taken.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    // Accepted sockets inherit it on Linux. Without it an answer of more than one segment waits
-    // 40 ms for the client's delayed acknowledgement.
-    let socket = TcpStream::from(OwnedFd::from(listener));
-    socket.set_nodelay(true)?;
-    Ok(TcpListener::from(OwnedFd::from(socket)))
-}
-
-/// Answers on threads of its own, for as long as the process lives.
-///
-/// # Errors
-/// If `tiny_http` does not take the listener, or no thread can be started.
+/// If `tiny_http` or a thread cannot be started.
 pub fn start(
     listener: TcpListener,
     publication: &Arc<Publication>,
     telemetry: &Telemetry,
+    spawn: impl Fn(&'static str, Box<dyn FnOnce() + Send>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
-    let server = Arc::new(server);
-    for _ in 0..THREADS {
-        let server = Arc::clone(&server);
+    let backend = Arc::new(Backend::start()?);
+    let gate = Gate::new(listener, Arc::clone(&backend), telemetry.clone());
+    let publication = Arc::clone(publication);
+    let telemetry = telemetry.clone();
+    let answer = move || {
+        loop {
+            answer_next(&backend, &publication, &telemetry);
+        }
+    };
+    spawn("server", Box::new(answer))?;
+    spawn("gate", Box::new(|| gate.run()))
+}
+
+/// Answers the next request, on a thread of its own: a client that takes its answer slowly keeps
+/// nobody waiting. Where there is no thread to be had, this one answers.
+fn answer_next(backend: &Backend, publication: &Arc<Publication>, telemetry: &Telemetry) {
+    let request = Arc::new(Mutex::new(Some(backend.receive())));
+    let run = {
+        let request = Arc::clone(&request);
         let publication = Arc::clone(publication);
         let telemetry = telemetry.clone();
-        thread::Builder::new().name("http".into()).spawn(move || {
-            loop {
-                match server.recv() {
-                    Ok(request) => respond(request, &publication, &telemetry),
-                    Err(error) => log::debug!("no request: {error}"),
-                }
-            }
-        })?;
+        move || respond_to(&request, &publication, &telemetry)
+    };
+    let thread = thread::Builder::new().name("answer".into());
+    if let Err(error) = thread.stack_size(STACK).spawn(run) {
+        log::debug!("no thread for an answer: {error}");
+        respond_to(&request, publication, telemetry);
     }
-    Ok(())
+}
+
+/// Answers the request, if nobody has.
+fn respond_to(request: &Mutex<Option<Request>>, publication: &Publication, telemetry: &Telemetry) {
+    let request = request
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(request) = request {
+        respond(request, publication, telemetry);
+    }
 }
 
 fn respond(request: Request, publication: &Publication, telemetry: &Telemetry) {
@@ -130,7 +149,7 @@ fn answer(method: &Method, url: &str, publication: &Publication, telemetry: &Tel
 }
 
 /// The published text as bytes that a reader can share.
-struct SharedText(Arc<str>);
+struct SharedText(Arc<String>);
 
 impl AsRef<[u8]> for SharedText {
     fn as_ref(&self) -> &[u8] {
@@ -195,7 +214,7 @@ mod tests {
         assert_eq!(code("GET", "/-/ready"), 503);
         assert_eq!(code("GET", "/metrics"), 200);
         publication.set(Published {
-            text: "a 1\n".into(),
+            text: Arc::new("a 1\n".into()),
             ready: true,
         });
         for (method, url, want) in [

@@ -1,0 +1,557 @@
+//! The built program under attack: each time a second, honest client is answered in full and at
+//! once, and afterwards everything is as it was before.
+
+#[allow(dead_code)] // Shared with other tests, which use other parts of it.
+#[path = "support/container.rs"]
+mod container;
+#[allow(dead_code)]
+#[path = "support/exporter.rs"]
+mod exporter;
+#[allow(dead_code)]
+#[path = "support/fake_engine.rs"]
+mod fake_engine;
+#[allow(dead_code)]
+#[path = "support/metrics.rs"]
+mod metrics;
+#[allow(dead_code)]
+#[path = "support/waiting.rs"]
+mod waiting;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use container::Container;
+use exporter::{Exporter, Scraped, is_up};
+use fake_engine::FakeEngine;
+use waiting::{PATIENCE, eventually};
+
+/// What an honest client waits for a whole answer.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// What the process may have in memory, whatever is done to it.
+const RESIDENT_KB: u64 = 32 * 1024;
+
+/// After so long all is as it was before the attack.
+const RECOVERED: Duration = Duration::from_secs(10);
+
+const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+/// An exporter with something to show, and nobody else who is attacked at the same time.
+struct Besieged {
+    exporter: Exporter,
+    before: Footprint,
+    /// Resident memory before, in kB.
+    before_kb: u64,
+    _engine: FakeEngine,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// What is to be the same afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Footprint {
+    threads: u64,
+    descriptors: usize,
+}
+
+impl Besieged {
+    fn start() -> Self {
+        Self::with_containers(300, "shop")
+    }
+
+    fn with_containers(count: u64, label: &str) -> Self {
+        Self::start_by(count, label, Exporter::start)
+    }
+
+    fn start_by(count: u64, label: &str, start: impl FnOnce(&str) -> Exporter) -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        allow_descriptors();
+        let engine = FakeEngine::start();
+        for number in 1..=count {
+            let container = Container::exited(number, &format!("web-{number}"), 3);
+            engine.put(container.label("team", label));
+        }
+        let exporter = start(&engine.address());
+        exporter.until("all exits", |metrics| {
+            is_up(metrics)?;
+            match metrics.named("container_exit_timestamp_seconds").count() {
+                known if known as u64 == count => Ok(()),
+                known => Err(format!("{known} of {count}")),
+            }
+        });
+        let mut besieged = Self {
+            exporter,
+            before: Footprint {
+                threads: 0,
+                descriptors: 0,
+            },
+            before_kb: 0,
+            _engine: engine,
+            _alone: alone,
+        };
+        // The scrapes of a moment ago are to be forgotten first.
+        let calm = eventually(PATIENCE, || {
+            let now = besieged.footprint();
+            let last = std::mem::replace(&mut besieged.before, now);
+            let calm = last == now && now.threads <= THREADS;
+            if calm {
+                Ok(())
+            } else {
+                Err(format!("{last:?}"))
+            }
+        });
+        calm.expect("an exporter with nothing to do");
+        besieged.before_kb = besieged.status("VmRSS:");
+        besieged
+    }
+
+    fn proc(&self, name: &str) -> String {
+        format!("/proc/{}/{name}", self.exporter.id())
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(self.proc("status")).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.expect("a number in /proc/PID/status")
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint {
+            threads: self.status("Threads:"),
+            descriptors: std::fs::read_dir(self.proc("fd")).expect("it runs").count(),
+        }
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(("127.0.0.1", self.exporter.port()))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+
+    /// One scrape by an honest client, which may be sent away once while the gate is full.
+    fn scrape(&self) -> Result<(), String> {
+        let once = || -> Result<(), String> {
+            let mut stream = self.connect().map_err(|error| error.to_string())?;
+            let timeout = stream.set_read_timeout(Some(AT_ONCE));
+            let asked = timeout.and_then(|()| stream.write_all(SCRAPE));
+            asked.map_err(|error| error.to_string())?;
+            let mut answer = String::new();
+            let read = stream.read_to_string(&mut answer);
+            read.map_err(|error| format!("{error} after {} bytes", answer.len()))?;
+            is_whole(&answer)
+        };
+        once().or_else(|first| once().map_err(|second| format!("{first}, then {second}")))
+    }
+
+    /// Attacks, scrapes meanwhile, and sees to it that all is well then. Returns the slowest
+    /// scrape.
+    fn attack(self, name: &str, attack: impl FnOnce(&Self)) {
+        let over = AtomicBool::new(false);
+        let mut slowest = Duration::ZERO;
+        let mut most = 0;
+        let mut scrapes = 0;
+        thread::scope(|scope| {
+            let honest = scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let start = Instant::now();
+                    self.scrape().unwrap_or_else(|why| panic!("{name}: {why}"));
+                    slowest = slowest.max(start.elapsed());
+                    scrapes += 1;
+                    most = most.max(self.status("VmRSS:"));
+                    thread::sleep(Duration::from_millis(20));
+                }
+            });
+            // Also where the attack fails: the honest client would go on for ever.
+            let end = AtTheEnd(&over);
+            attack(&self);
+            drop(end);
+            honest.join().expect("the honest client");
+        });
+        most = most.max(self.status("VmRSS:"));
+        let ended = Instant::now();
+        let recovered = eventually(RECOVERED, || {
+            let now = self.footprint();
+            let well =
+                now.threads <= self.before.threads && now.descriptors <= self.before.descriptors;
+            if well {
+                Ok(())
+            } else {
+                Err(format!("{now:?}"))
+            }
+        });
+        if let Err(now) = recovered {
+            panic!("{name}: {now}, but before the attack {:?}", self.before);
+        }
+        println!(
+            "{name}: {scrapes} honest scrapes, the slowest {slowest:.0?}; at most {most} kB resident, \
+             {} before; as before after {:.1?}",
+            self.before_kb,
+            ended.elapsed()
+        );
+        assert!(
+            slowest <= AT_ONCE,
+            "{name}: the slowest scrape took {slowest:?}"
+        );
+        assert!(most <= RESIDENT_KB, "{name}: {most} kB resident");
+        self.scrape().expect("a scrape after the attack");
+        let said = self.exporter.said();
+        assert!(!said.contains("panicked"), "{name}: {said}");
+        for line in said.lines() {
+            assert!(!line.contains(" ERROR "), "{name}: {line}");
+        }
+    }
+}
+
+/// Sets a flag when it is dropped.
+struct AtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Threads of an exporter with nothing to do: its own, and those that `tiny_http` keeps.
+const THREADS: u64 = 16;
+
+fn is_whole(answer: &str) -> Result<(), String> {
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+        return Err(format!("no head in {} bytes", answer.len()));
+    };
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: "));
+    let whole = head.starts_with("HTTP/1.1 200 ")
+        && length.and_then(|length| length.parse().ok()) == Some(body.len())
+        && body.contains("\ndocker_up 1\n");
+    if whole {
+        Ok(())
+    } else {
+        Err(format!("{} bytes after {head}", body.len()))
+    }
+}
+
+/// As many sockets as the system lets this process have.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, most).expect("more descriptors");
+}
+
+/// Closes a connection by a reset.
+fn reset(stream: TcpStream) {
+    set_socket_linger(&stream, Some(Duration::ZERO)).expect("a socket");
+    drop(stream);
+}
+
+/// Waits until the other side ends the connection; what it says is of no interest.
+fn until_closed(stream: &mut TcpStream) {
+    let mut piece = [0; 4096];
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("the connection is still open after {PATIENCE:?}");
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+#[test]
+fn resets_after_the_request() {
+    Besieged::start().attack("3,000 resets", |it| {
+        for _ in 0..3000 {
+            if let Ok(mut stream) = it.connect() {
+                let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+                reset(stream);
+            }
+        }
+    });
+}
+
+#[test]
+fn half_open_connections() {
+    Besieged::start().attack("1,000 half-open", |it| {
+        let streams: Vec<_> = (0..1000).map(|_| it.connect()).collect();
+        let open = streams.iter().filter(|stream| stream.is_ok()).count();
+        assert!(open > 900, "only {open} could connect");
+        // They stay for as long as they are let.
+        for mut stream in streams.into_iter().flatten() {
+            until_closed(&mut stream);
+        }
+    });
+}
+
+#[test]
+fn heads_that_come_by_drips() {
+    Besieged::start().attack("200 drips", |it| {
+        let mut streams: Vec<_> = (0..200).filter_map(|_| it.connect().ok()).collect();
+        for stream in &mut streams {
+            let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nX: ");
+        }
+        let start = Instant::now();
+        while !streams.is_empty() {
+            assert!(start.elapsed() < PATIENCE, "{} drip on", streams.len());
+            thread::sleep(Duration::from_secs(1));
+            streams.retain_mut(|stream| stream.write_all(b".").is_ok());
+        }
+    });
+}
+
+#[test]
+fn a_header_without_end() {
+    Besieged::start().attack("a header of 200 MB", |it| {
+        let mut stream = it.connect().expect("a connection");
+        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nX: ");
+        let piece = vec![b'x'; 1024 * 1024];
+        let taken = (0..200).take_while(|_| stream.write_all(&piece).is_ok());
+        let taken = taken.count();
+        assert!(taken < 200, "all of it was taken");
+    });
+}
+
+#[test]
+fn requests_in_a_row_without_waiting() {
+    Besieged::start().attack("100,000 pipelined, no answer taken", |it| {
+        let mut stream = it.connect().expect("a connection");
+        let requests = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+        let sent = (0..100).take_while(|_| stream.write_all(&requests).is_ok());
+        assert!(sent.count() > 0);
+        // What the system took for the exporter is not read, and the connection has its end.
+        let gone = eventually(PATIENCE, || {
+            let end = stream.write_all(&requests).is_err();
+            if end {
+                Ok(())
+            } else {
+                Err("it is still there".to_owned())
+            }
+        });
+        gone.expect("an end");
+    });
+}
+
+#[test]
+fn requests_in_a_row_whose_answers_are_taken() {
+    Besieged::start().attack("pipelined, answers taken", |it| {
+        let mut stream = it.connect().expect("a connection");
+        let mut reader = stream.try_clone().expect("a socket");
+        let total = 5000;
+        let counted = thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = reader.read_to_end(&mut text);
+            let text = String::from_utf8_lossy(&text);
+            text.matches("\r\n\r\nhealthy\n").count()
+        });
+        let request = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
+        for _ in 1..total {
+            stream.write_all(request).expect("another request");
+        }
+        let last = b"GET /-/healthy HTTP/1.1\r\nConnection: close\r\n\r\n";
+        stream.write_all(last).expect("the last request");
+        assert_eq!(counted.join().expect("the reader"), total);
+    });
+}
+
+#[test]
+fn readers_that_stop() {
+    // An answer that no socket's buffers hold.
+    let label = "long".repeat(200);
+    Besieged::with_containers(900, &label).attack("60 stopped readers", |it| {
+        let streams: Vec<_> = (0..60)
+            .filter_map(|_| {
+                let mut stream = it.connect().ok()?;
+                set_socket_recv_buffer_size(&stream, 4096).ok()?;
+                stream.write_all(SCRAPE).ok()?;
+                stream.read_exact(&mut [0; 1000]).ok()?;
+                Some(stream)
+            })
+            .collect();
+        assert_eq!(streams.len(), 60);
+        // Each is cut off in the middle: what is read then is not all.
+        for mut stream in streams {
+            let gone = eventually(PATIENCE, || {
+                // A socket whose other side has ended it takes nothing more.
+                match stream.write_all(b"\r\n") {
+                    Ok(()) => Err("a stopped reader is still there".to_owned()),
+                    Err(_) => Ok(()),
+                }
+            });
+            gone.expect("an end");
+        }
+        it.exporter.until("they are counted", |metrics| {
+            match metrics.value("docker_exit_exporter_connections_refused_total", &[]) {
+                Some(60.0) => Ok(()),
+                refused => Err(format!("{refused:?} refused")),
+            }
+        });
+    });
+}
+
+#[test]
+fn a_thousand_connections_a_second() {
+    Besieged::start().attack("1,000 connections a second for 5 s", |it| {
+        let start = Instant::now();
+        for number in 0..5000 {
+            let due = start + Duration::from_millis(number);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let Ok(mut stream) = it.connect() else {
+                continue;
+            };
+            if number % 2 == 0 {
+                let _ = stream.write_all(SCRAPE);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_gate_that_is_full() {
+    Besieged::start().attack("64 connections that stay", |it| {
+        let start = Instant::now();
+        let mut streams = Vec::new();
+        while start.elapsed() < Duration::from_secs(5) {
+            // Who is sent away comes again.
+            streams.retain_mut(|stream: &mut TcpStream| stream.write_all(b"\r\n").is_ok());
+            while streams.len() < 64 {
+                streams.extend(it.connect());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+}
+
+#[test]
+fn what_is_no_request() {
+    let tls: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n";
+    let long = [
+        b"GET /",
+        "x".repeat(100_000).as_bytes(),
+        b" HTTP/1.1\r\n\r\n",
+    ]
+    .concat();
+    let many = ["GET / HTTP/1.1\r\n", &"a: b\r\n".repeat(10_000), "\r\n"].concat();
+    // What is sent, and the status of the answer, if there is to be one.
+    let cases: &[(&[u8], Option<&str>)] = &[
+        (b"", None),
+        (b"\r\n\r\n", None),
+        (b"garbage\r\n\r\n", Some("400")),
+        (b"GET\r\n\r\n", Some("400")),
+        (b"GET /metrics\r\n\r\n", Some("400")),
+        (b"GET  /metrics HTTP/1.1\r\n\r\n", Some("400")),
+        (b"GET /metrics HTTP/9.9\r\n\r\n", Some("400")),
+        (&[0; 3000], None),
+        (&[0xff; 16_384], None),
+        (b"GET /\xff\xfe HTTP/1.1\r\n\r\n", Some("400")),
+        (b"\0\0\0\0\r\n\r\n", Some("400")),
+        (b"GET / HTTP/2.0\r\n\r\n", Some("400")),
+        (tls, Some("400")),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some("400")),
+        (&long, None),
+        (many.as_bytes(), None),
+        (b"GET http://other/metrics HTTP/1.1\r\nHost: x\r\n\r\n", Some("200")),
+        (b"GET /../metrics HTTP/1.1\r\n\r\n", Some("404")),
+        (b"GET /metrics/../../etc/passwd HTTP/1.1\r\n\r\n", Some("404")),
+        (b"GET /%2e%2e/metrics HTTP/1.1\r\n\r\n", Some("404")),
+        (b"GET * HTTP/1.1\r\n\r\n", Some("404")),
+        (b"GET /metrics HTTP/1.0\r\n\r\n", Some("200")),
+        (b"GET /metrics HTTP/1.1\nHost: x\n\n", Some("200")),
+        (b"OPTIONS * HTTP/1.1\r\n\r\n", Some("404")),
+        (b"TRACE /metrics HTTP/1.1\r\n\r\n", Some("405")),
+        (b"CONNECT host:80 HTTP/1.1\r\n\r\n", Some("404")),
+        (b"DELETE /metrics HTTP/1.1\r\n\r\n", Some("405")),
+        (b"BREW /metrics HTTP/1.1\r\n\r\n", Some("405")),
+        (b"POST /metrics HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", Some("405")),
+        (b"POST /metrics HTTP/1.1\r\nContent-Length: 5\r\n\r\n", Some("405")),
+        (b"PUT /metrics HTTP/1.1\r\nContent-Length: 100000000000000\r\n\r\n", Some("405")),
+        (b"PUT /metrics HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n\r\n", Some("405")),
+        (b"PUT /metrics HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n", Some("405")),
+        (b"GET /metrics HTTP/1.1\r\nContent-Length: 9000000000000000000\r\n\r\n", Some("200")),
+        (b"POST /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nx", Some("405")),
+        (b"POST /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n", Some("405")),
+        (b"POST /metrics HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", Some("405")),
+        (b"GET /metrics HTTP/1.1\r\nExpect: the unexpected\r\n\r\n", Some("200")),
+        (b"GET /metrics HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", Some("200")),
+        (b"GET /metrics HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n", Some("200")),
+        (b"GET /metrics HTTP/1.1\r\n: no name\r\nno colon\r\n folded\r\n\r\n", Some("200")),
+    ];
+    Besieged::start().attack("what is no request", |it| {
+        for (bytes, want) in cases {
+            let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+            let mut stream = it.connect().expect("a connection");
+            // It may be ended before all of it is sent.
+            let _ = stream.write_all(bytes);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            let answer = String::from_utf8_lossy(&answer);
+            let status = answer.split(' ').nth(1);
+            assert_eq!(status, *want, "{shown:?} got {answer}");
+            assert!(
+                answer.matches("HTTP/1.1 ").count() <= 1,
+                "{shown:?} got {answer}"
+            );
+        }
+    });
+}
+
+#[test]
+fn bodies_without_end() {
+    Besieged::start().attack("20 bodies without end", |it| {
+        thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| {
+                    let mut stream = it.connect().expect("a connection");
+                    let head = b"POST /metrics HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\n";
+                    let _ = stream.write_all(head);
+                    let piece = vec![b'x'; 64 * 1024];
+                    let taken = (0..3000).take_while(|_| stream.write_all(&piece).is_ok());
+                    taken.count();
+                    until_closed(&mut stream);
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn few_descriptors() {
+    let start = |docker_host: &str| Exporter::start_limited(docker_host, "ulimit -n 64");
+    Besieged::start_by(10, "shop", start).attack("300 half-open with 64 descriptors", |it| {
+        let streams: Vec<_> = (0..300).map(|_| it.connect()).collect();
+        for mut stream in streams.into_iter().flatten() {
+            until_closed(&mut stream);
+        }
+    });
+}
+
+#[test]
+fn one_connection_answers_again_and_again() {
+    let besieged = Besieged::start();
+    let mut stream = besieged.connect().expect("a connection");
+    for _ in 0..3 {
+        stream
+            .write_all(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            .expect("a request");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("an answer");
+            head.push(byte[0]);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 200 "));
+    }
+}
