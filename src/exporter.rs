@@ -1,7 +1,7 @@
 //! The threads of the running exporter: the server's, the collector's and the watcher's.
 
 use std::net::TcpListener;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::{io, process, thread};
 
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use crate::collector::Collector;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::publication::Publication;
+use crate::queue::Queue;
 use crate::telemetry::Telemetry;
 use crate::{server, watcher};
 
@@ -23,13 +24,14 @@ pub fn start(config: &Config, listener: TcpListener) -> io::Result<()> {
     let telemetry = Telemetry::new();
     let collector = Collector::new(config, Arc::clone(&publication), telemetry.clone());
     server::start(listener, &publication, &telemetry, spawn)?;
-    let (sender, messages) = mpsc::sync_channel(watcher::QUEUE);
+    let messages = Arc::new(Queue::new(watcher::QUEUE));
     if config.events {
         let requests = telemetry.engine_requests.clone();
         let mut engine = Engine::new(config.docker_host.clone(), requests);
         let started = Timestamp::now();
+        let messages = Arc::clone(&messages);
         spawn("watcher", move || {
-            watcher::run(&mut engine, started, &sender)
+            watcher::run(&mut engine, started, &messages)
         })?;
     }
     spawn("collector", move || collector.run(&messages))

@@ -32,6 +32,7 @@ pub mod ledger;
 pub mod privileges;
 mod process;
 pub mod publication;
+pub mod queue;
 pub mod reason;
 pub mod server;
 pub mod telemetry;

@@ -2,13 +2,13 @@
 //! since an Engine drops events for a reader that is slow.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::{self, Engine, Event, Line};
+use crate::queue::Queue;
 
 /// Between two attempts to follow, doubled from the first to the second.
 const BACKOFF: std::ops::RangeInclusive<Duration> =
@@ -27,8 +27,9 @@ const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
 /// So many events are remembered to drop those that come again. An Engine repeats 256 at most.
 const REMEMBERED: usize = 1024;
 
-/// Messages that may wait for the collector, which takes them at once unless the Engine is stuck.
-pub const QUEUE: usize = 4096;
+/// Bytes of messages that may wait for the collector, which takes them at once unless the Engine is
+/// stuck: some 10,000 usual events. More wait in the Engine, which drops what is too much for it.
+pub const QUEUE: usize = 16 * 1024 * 1024;
 
 /// What the watcher passes on.
 #[derive(Debug)]
@@ -48,8 +49,20 @@ pub enum Message {
     Closed(engine::Error),
 }
 
+impl Message {
+    /// About what it takes in memory.
+    fn bytes(&self) -> usize {
+        let texts = match self {
+            Self::Event(event) => event.bytes(),
+            Self::Bad(why) => why.len(),
+            Self::Open { .. } | Self::Seamless | Self::Closed(_) => 0,
+        };
+        size_of::<Self>() + texts
+    }
+}
+
 /// Follows events for as long as the process lives, from what was remembered at its start on.
-pub fn run(engine: &mut Engine, started: Timestamp, sender: &SyncSender<Message>) -> ! {
+pub fn run(engine: &mut Engine, started: Timestamp, messages: &Queue<Message>) -> ! {
     let mut memory = Memory::new(started);
     let mut pause = *BACKOFF.start();
     loop {
@@ -57,24 +70,22 @@ pub fn run(engine: &mut Engine, started: Timestamp, sender: &SyncSender<Message>
         let since = memory.since(Timestamp::now());
         let error = engine.follow(since, &mut |line| {
             for message in memory.take(line) {
-                pass_on(sender, message);
+                pass_on(messages, message);
             }
         });
         if begun.elapsed() >= GOOD_STREAM {
             pause = *BACKOFF.start();
         }
         let refused = error.is_refusal();
-        pass_on(sender, Message::Closed(error));
+        pass_on(messages, Message::Closed(error));
         thread::sleep(if refused { AFTER_REFUSAL } else { pause });
         pause = (pause * 2).min(*BACKOFF.end());
     }
 }
 
-/// Without a collector the process is about to end.
-fn pass_on(sender: &SyncSender<Message>, message: Message) {
-    if sender.send(message).is_err() {
-        log::debug!("nobody takes events any more");
-    }
+fn pass_on(messages: &Queue<Message>, message: Message) {
+    let bytes = message.bytes();
+    messages.push(message, bytes);
 }
 
 /// What was passed on, so that nothing is passed on twice.

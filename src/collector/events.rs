@@ -1,10 +1,9 @@
 //! What the collector does with the messages of the watcher.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::engine::{Complaint, Event};
+use crate::queue::Queue;
 use crate::watcher::Message;
 
 use super::Collector;
@@ -54,19 +53,9 @@ impl Events {
 impl Collector {
     /// Waits for messages until then, and takes in those that are there. Returns whether a listing
     /// is due at once.
-    pub(super) fn take_messages(&mut self, messages: &Receiver<Message>, until: Instant) -> bool {
-        let left = until.saturating_duration_since(Instant::now());
+    pub(super) fn take_messages(&mut self, messages: &Queue<Message>, until: Instant) -> bool {
         let mut list = false;
-        match messages.recv_timeout(left) {
-            Ok(message) => list |= self.take(message),
-            Err(RecvTimeoutError::Timeout) => return false,
-            // The watcher is gone, and the process with it in a moment.
-            Err(RecvTimeoutError::Disconnected) => {
-                thread::sleep(until.saturating_duration_since(Instant::now()));
-                return false;
-            }
-        }
-        for message in messages.try_iter().take(BATCH) {
+        for message in messages.take(BATCH, until) {
             list |= self.take(message);
         }
         list

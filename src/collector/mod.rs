@@ -4,7 +4,6 @@ mod events;
 mod said;
 
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +14,7 @@ use crate::engine::{self, Complaint, Engine};
 use crate::exposition::{self, EngineInfo};
 use crate::ledger::{Ledger, NotInspected, Taken};
 use crate::publication::{Publication, Published};
+use crate::queue::Queue;
 use crate::telemetry::Telemetry;
 use crate::watcher::Message;
 
@@ -134,7 +134,7 @@ impl Collector {
 
     /// Collects at every interval and takes in what the watcher sends, for as long as the process
     /// lives.
-    pub fn run(mut self, messages: &Receiver<Message>) -> ! {
+    pub fn run(mut self, messages: &Queue<Message>) -> ! {
         let mut next = Instant::now();
         let mut stream_is_new = false;
         loop {

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::{json, signal};
 use jiff::Timestamp;
-use serde_json::Value;
-
-use super::signal;
 
 /// Something that happened to a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,35 +83,60 @@ impl Action {
     }
 }
 
+/// Attributes that are not labels, which are kept whatever room the labels take.
+const OWN: [&str; 8] = [
+    "name",
+    "image",
+    "podId",
+    "exitCode",
+    "containerExitCode",
+    "execDuration",
+    "signal",
+    "oldName",
+];
+
 impl Event {
     /// Reads one line. `Ok(None)` is an event of no interest.
     ///
     /// # Errors
     /// If it is not the JSON of an event, with the reason.
     pub fn parse(line: &str) -> Result<Option<Self>, String> {
-        let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
-        let text = |pointer| value.pointer(pointer).and_then(Value::as_str);
-        let kind = text("/Type").ok_or("it has no Type")?;
-        let action = text("/Action").ok_or("it has no Action")?;
-        let (true, Some(action)) = (kind == "container", Action::parse(action)) else {
+        let [kind, action, actor, nanos] =
+            json::fields(line, ["Type", "Action", "Actor", "timeNano"])
+                .map_err(|error| error.to_string())?;
+        let kind = kind.and_then(json::text).ok_or("it has no Type")?;
+        let action = action.and_then(json::text).ok_or("it has no Action")?;
+        let (true, Some(action)) = (kind == "container", Action::parse(&action)) else {
             return Ok(None);
         };
-        let id = text("/Actor/ID").filter(|id| !id.is_empty());
-        let nanos = value.pointer("/timeNano").and_then(Value::as_i64);
-        let nanos = nanos.filter(|nanos| *nanos > 0);
+        let [id, attributes] = json::fields_of(actor, ["ID", "Attributes"]);
+        let id = id.and_then(json::text).filter(|id| !id.is_empty());
+        let nanos = json::scalar::<i64>(nanos).filter(|nanos| *nanos > 0);
         let time = nanos.and_then(|nanos| Timestamp::from_nanosecond(nanos.into()).ok());
-        let attributes = value
-            .pointer("/Actor/Attributes")
-            .and_then(Value::as_object);
-        let attributes = attributes.into_iter().flatten();
+        let mut own = BTreeMap::new();
+        let mut labels = json::Bounded::default();
+        json::for_each_value(attributes, |key, value| {
+            if !OWN.contains(&key.as_str()) {
+                labels.insert(key, value);
+            } else if let Some(value) = json::text(value) {
+                own.insert(key, value.into_owned());
+            }
+        });
+        own.append(&mut labels.labels);
         Ok(Some(Self {
-            id: id.ok_or("it has no Actor.ID")?.to_owned(),
+            id: id.ok_or("it has no Actor.ID")?.into_owned(),
             action,
             time: time.ok_or("it has no timeNano")?,
-            attributes: attributes
-                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-                .collect(),
+            attributes: own,
         }))
+    }
+
+    /// About what it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = self.attributes.iter();
+        // Each text has a place of its own, with what the allocator needs.
+        let texts: usize = texts.map(|(key, value)| key.len() + value.len() + 96).sum();
+        size_of::<Self>() + self.id.len() + texts
     }
 
     fn attribute<T: std::str::FromStr>(&self, key: &str) -> Option<T> {
@@ -220,6 +243,18 @@ mod tests {
         let labels: Vec<_> = event.labels().into_iter().collect();
         assert_eq!(labels, [("job".to_owned(), "nightly".to_owned())]);
         assert_eq!(event.time.as_nanosecond(), 1_795_336_842_315_241_720);
+    }
+
+    #[test]
+    fn labels_leave_room_for_the_code() {
+        let long = "x".repeat(1_000_000);
+        let line = format!(
+            r#"{{"Type":"container","Action":"die","Actor":{{"ID":"f00","Attributes":{{
+            "a":"{long}","b":"c","exitCode":"5"}}}},"timeNano":1}}"#
+        );
+        let event = Event::parse(&line).unwrap().unwrap();
+        assert_eq!(event.exit_code(), (Some(5), false));
+        assert_eq!(event.labels().len(), 1);
     }
 
     #[test]

@@ -1,17 +1,21 @@
-//! The Engine's JSON, read with patience: what is missing, `null` or of another type is absent, and
-//! does not touch the other containers. What is no JSON, or no UTF-8, spoils the whole answer.
+//! The Engine's JSON, read with patience: what is missing, `null`, of another type or too long is
+//! absent, and does not touch the other containers. What is no JSON, or no UTF-8, spoils the whole
+//! answer. What is not needed is skipped, however much or deep it is.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Once;
 
 use jiff::Timestamp;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess,
+    Visitor,
+};
 use serde_json::value::RawValue;
 
-use super::signal;
 use super::status::{State, Status};
+use super::{limits, signal};
 
 /// Docker labels, sorted by the bytes of their keys.
 pub type Labels = BTreeMap<String, String>;
@@ -34,19 +38,48 @@ impl Listed<'_> {
     /// Its Docker labels. They are parsed at each call: of a known container they are not needed.
     #[must_use]
     pub fn labels(&self) -> Labels {
-        let value = self.labels.map(|raw| serde_json::from_str(raw.get()));
-        labels(value.and_then(Result::ok).as_ref())
+        labels(self.labels)
     }
 }
 
 /// Reads the answer to `/containers/json`. Elements without an id are left out.
 ///
 /// # Errors
-/// If it is not a JSON array (or `null`, which is how Go may write an empty one).
+/// If it is not a JSON array (or `null`, which is how Go may write an empty one), or has more than
+/// [`limits::CONTAINERS`].
 pub fn listing(text: &str) -> serde_json::Result<Vec<Listed<'_>>> {
-    let elements: Option<Vec<Element<'_>>> = serde_json::from_str(text)?;
-    let elements = elements.unwrap_or_default();
-    Ok(elements.into_iter().filter_map(|Element(it)| it).collect())
+    let elements: Option<Elements<'_>> = serde_json::from_str(text)?;
+    Ok(elements.map_or_else(Vec::new, |Elements(listed)| listed))
+}
+
+struct Elements<'a>(Vec<Listed<'a>>);
+
+impl<'de> Deserialize<'de> for Elements<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ElementsVisitor)
+    }
+}
+
+struct ElementsVisitor;
+
+impl<'de> Visitor<'de> for ElementsVisitor {
+    type Value = Elements<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an array of containers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut listed = Vec::new();
+        while let Some(Element(element)) = seq.next_element()? {
+            listed.extend(element);
+            if listed.len() > limits::CONTAINERS {
+                let most = limits::CONTAINERS;
+                return Err(A::Error::custom(format!("more than {most} containers")));
+            }
+        }
+        Ok(Elements(listed))
+    }
 }
 
 /// An element of the listing's array, whatever its type.
@@ -142,17 +175,25 @@ impl<'de> Visitor<'de> for ElementVisitor {
     }
 }
 
-/// A JSON string, borrowed where it has no escapes.
-fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+/// A JSON string, borrowed where it has no escapes; absent if it is too long.
+pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    text_within(raw, limits::TEXT_BYTES)
+}
+
+fn text_within(raw: &RawValue, most: usize) -> Option<Cow<'_, str>> {
     #[derive(serde::Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    if raw.get().len() > most {
+        return None;
+    }
     let text: Option<Text<'_>> = serde_json::from_str(raw.get()).ok();
     text.map(|Text(text)| text)
 }
 
 /// The container's own name among `Names`, which also has link aliases (`/other/alias`).
 fn own_name(names: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    let names: Vec<&RawValue> = serde_json::from_str(names?.get()).ok()?;
+    let names = names.filter(|raw| raw.get().len() <= limits::LABELS_BYTES)?;
+    let names: Vec<&RawValue> = serde_json::from_str(names.get()).ok()?;
     names.into_iter().filter_map(text).find_map(|name| {
         let start = usize::from(name.starts_with('/'));
         (!name[start..].contains('/')).then(|| match name {
@@ -160,6 +201,63 @@ fn own_name(names: Option<&RawValue>) -> Option<Cow<'_, str>> {
             Cow::Owned(name) => Cow::Owned(name[start..].to_owned()),
         })
     })
+}
+
+/// The values of these keys of an object, of each key the last; all others are skipped.
+///
+/// # Errors
+/// If it is not a JSON object.
+pub(super) fn fields<'a, const N: usize>(
+    text: &'a str,
+    keys: [&str; N],
+) -> serde_json::Result<[Option<&'a RawValue>; N]> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let fields = Fields(keys).deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(fields)
+}
+
+struct Fields<'k, const N: usize>([&'k str; N]);
+
+impl<'de, const N: usize> DeserializeSeed<'de> for Fields<'_, N> {
+    type Value = [Option<&'de RawValue>; N];
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, const N: usize> Visitor<'de> for Fields<'_, N> {
+    type Value = [Option<&'de RawValue>; N];
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut values = [None; N];
+        while let Some(key) = map.next_key::<String>()? {
+            match self.0.iter().position(|it| *it == key) {
+                Some(at) => values[at] = Some(map.next_value()?),
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// The same of a value inside, which may be anything.
+pub(super) fn fields_of<'a, const N: usize>(
+    raw: Option<&'a RawValue>,
+    keys: [&str; N],
+) -> [Option<&'a RawValue>; N] {
+    let fields = raw.and_then(|raw| fields(raw.get(), keys).ok());
+    fields.unwrap_or([None; N])
+}
+
+/// A number or a truth value.
+pub(super) fn scalar<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
+    serde_json::from_str(raw?.get()).ok()
 }
 
 /// What `/containers/{id}/json` says of a container and its last run.
@@ -203,25 +301,40 @@ impl Inspected {
     /// # Errors
     /// If it is not a JSON object.
     pub fn parse(text: &str) -> serde_json::Result<Self> {
-        let object: serde_json::Map<String, Value> = serde_json::from_str(text)?;
-        let value = Value::Object(object);
-        let at = |pointer| value.pointer(pointer);
-        let text = |pointer| at(pointer).and_then(Value::as_str);
+        let [id, state, restarts, config, host_config] = fields(
+            text,
+            ["Id", "State", "RestartCount", "Config", "HostConfig"],
+        )?;
+        let [status, code, error, oom_killed, started_at, finished_at] = fields_of(
+            state,
+            [
+                "Status",
+                "ExitCode",
+                "Error",
+                "OOMKilled",
+                "StartedAt",
+                "FinishedAt",
+            ],
+        );
+        let [image, docker_labels, stop_signal] =
+            fields_of(config, ["Image", "Labels", "StopSignal"]);
+        let [cgroup_parent] = fields_of(host_config, ["CgroupParent"]);
+        let text = |raw: Option<&'_ RawValue>| Some(self::text(raw?)?.into_owned());
+        let time = |raw| timestamp(&text(raw)?);
+        let error = error.and_then(|raw| text_within(raw, limits::ERROR_BYTES));
         Ok(Self {
-            id: text("/Id").map(str::to_owned),
-            state: text("/State/Status").and_then(State::parse),
-            code: at("/State/ExitCode").and_then(Value::as_i64),
-            error: text("/State/Error").unwrap_or_default().to_owned(),
-            oom_killed: at("/State/OOMKilled").and_then(Value::as_bool) == Some(true),
-            started_at: text("/State/StartedAt").and_then(timestamp),
-            finished_at: text("/State/FinishedAt").and_then(timestamp),
-            restart_count: at("/RestartCount").and_then(Value::as_u64),
-            image: text("/Config/Image").map(str::to_owned),
-            labels: labels(at("/Config/Labels")),
-            stop_signal: text("/Config/StopSignal").and_then(signal::number),
-            cgroup_parent: text("/HostConfig/CgroupParent")
-                .unwrap_or_default()
-                .to_owned(),
+            id: text(id),
+            state: text(status).and_then(|word| State::parse(&word)),
+            code: scalar(code),
+            error: error.unwrap_or_default().into_owned(),
+            oom_killed: scalar(oom_killed) == Some(true),
+            started_at: time(started_at),
+            finished_at: time(finished_at),
+            restart_count: scalar(restarts),
+            image: text(image),
+            labels: labels(docker_labels),
+            stop_signal: text(stop_signal).and_then(|name| signal::number(&name)),
+            cgroup_parent: text(cgroup_parent).unwrap_or_default(),
         })
     }
 }
@@ -233,12 +346,65 @@ fn timestamp(text: &str) -> Option<Timestamp> {
     (time > Timestamp::UNIX_EPOCH).then_some(time)
 }
 
-fn labels(value: Option<&Value>) -> Labels {
-    let Some(Value::Object(object)) = value else {
-        return Labels::new();
-    };
-    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
-    object.iter().filter_map(text).collect()
+/// Labels, as far as they fit.
+fn labels(raw: Option<&RawValue>) -> Labels {
+    let mut labels = Bounded::default();
+    for_each_value(raw, |key, value| labels.insert(key, value));
+    labels.labels
+}
+
+/// Labels of [`limits::LABELS_BYTES`] at most; what does not fit is left out.
+#[derive(Debug, Default)]
+pub(super) struct Bounded {
+    pub(super) labels: Labels,
+    bytes: usize,
+}
+
+impl Bounded {
+    pub(super) fn insert(&mut self, key: String, value: &RawValue) {
+        static SAID: Once = Once::new();
+        let bytes = self.bytes + key.len() + value.get().len();
+        if bytes > limits::LABELS_BYTES {
+            let (length, most) = (value.get().len(), limits::LABELS_BYTES);
+            SAID.call_once(|| {
+                let key: String = key.chars().take(60).collect();
+                log::warn!(
+                    "a label of {length} bytes is left out ({key:?}): those of one container may have {most}"
+                );
+            });
+            return;
+        }
+        if let Some(value) = text_within(value, limits::LABELS_BYTES) {
+            self.bytes = bytes;
+            self.labels.insert(key, value.into_owned());
+        }
+    }
+}
+
+/// Calls `take` with each key of an object and its value.
+pub(super) fn for_each_value(raw: Option<&RawValue>, take: impl FnMut(String, &RawValue)) {
+    struct Each<F>(F);
+
+    impl<'de, F: FnMut(String, &RawValue)> Visitor<'de> for Each<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
+                (self.0)(key, value);
+            }
+            Ok(())
+        }
+    }
+
+    if let Some(raw) = raw {
+        let mut deserializer = serde_json::Deserializer::from_str(raw.get());
+        // What is no object has none.
+        let _ = deserializer.deserialize_map(Each(take));
+    }
 }
 
 /// What `/info` says of the Engine as a whole.
@@ -266,16 +432,38 @@ impl Info {
     /// # Errors
     /// If it is not a JSON object.
     pub fn parse(text: &str) -> serde_json::Result<Self> {
-        let object: serde_json::Map<String, Value> = serde_json::from_str(text)?;
-        let text = |key| object.get(key).and_then(Value::as_str).unwrap_or_default();
+        let [
+            version,
+            driver,
+            cgroup_version,
+            system,
+            kernel,
+            architecture,
+            buildah,
+        ] = fields(
+            text,
+            [
+                "ServerVersion",
+                "CgroupDriver",
+                "CgroupVersion",
+                "OperatingSystem",
+                "KernelVersion",
+                "Architecture",
+                "BuildahVersion",
+            ],
+        )?;
+        let text = |raw: Option<&RawValue>| {
+            let text = raw.and_then(self::text);
+            text.unwrap_or_default().into_owned()
+        };
         Ok(Self {
-            version: text("ServerVersion").to_owned(),
-            cgroup_driver: text("CgroupDriver").to_owned(),
-            cgroup_version: text("CgroupVersion").to_owned(),
-            operating_system: text("OperatingSystem").to_owned(),
-            kernel_version: text("KernelVersion").to_owned(),
-            architecture: text("Architecture").to_owned(),
-            podman: object.contains_key("BuildahVersion"),
+            version: text(version),
+            cgroup_driver: text(driver),
+            cgroup_version: text(cgroup_version),
+            operating_system: text(system),
+            kernel_version: text(kernel),
+            architecture: text(architecture),
+            podman: buildah.is_some(),
         })
     }
 }
@@ -345,6 +533,72 @@ mod tests {
                 assert!(all[0].labels().is_empty());
             }
         }
+    }
+
+    #[test]
+    fn what_is_too_long_is_absent_and_the_rest_is_known() {
+        let long = "x".repeat(10_000_000);
+        let rest = r#""Status":"Exited (3) 1 second ago""#;
+        for (more, name, labels) in [
+            (format!(r#""Names":["/{long}"]"#), "", 0),
+            (format!(r#""Names":["/{long}","/web"]"#), "", 0),
+            (format!(r#""Names":["/web"],"Image":"{long}""#), "web", 0),
+            (
+                format!(r#""Names":["/web"],"Labels":{{"a":"{long}","b":"c"}}"#),
+                "web",
+                1,
+            ),
+            (
+                format!(r#""Names":["/web"],"Labels":{{"{long}":"a","b":"c"}}"#),
+                "web",
+                1,
+            ),
+            (format!(r#""Names":["/web"],"Other":"{long}""#), "web", 0),
+        ] {
+            let text = format!(r#"[{{"Id":"1",{rest},{more}}}]"#);
+            let it = one(&text);
+            assert_eq!((&*it.name, &*it.image), (name, ""));
+            assert_eq!((it.status.code, it.labels().len()), (Some(3), labels));
+        }
+        let text = format!(r#"[{{"Id":"{long}"}},{{"Id":"1"}}]"#);
+        assert_eq!(one(&text).id, "1");
+    }
+
+    #[test]
+    fn labels_have_so_much_room_and_no_more() {
+        let all: Vec<_> = (0..1000)
+            .map(|number| format!(r#""k{number:04}":"{}""#, "x".repeat(93)))
+            .collect();
+        let text = format!(r#"[{{"Id":"1","Labels":{{{}}}}}]"#, all.join(","));
+        // Each takes 100 bytes with its key and quotes.
+        assert_eq!(one(&text).labels().len(), limits::LABELS_BYTES / 100);
+    }
+
+    #[test]
+    fn what_is_not_needed_may_be_of_any_depth() {
+        let deep = "[".repeat(10_000) + &"]".repeat(10_000);
+        let text =
+            format!(r#"[{{"Id":"1","Mounts":{deep},"State":{deep},"Labels":{{"a":{deep}}}}}]"#);
+        assert!(one(&text).labels().is_empty());
+        let text = format!(r#"{{"Mounts":{deep},"State":{{"ExitCode":3,"Health":{deep}}}}}"#);
+        assert_eq!(Inspected::parse(&text).unwrap().code, Some(3));
+    }
+
+    #[test]
+    fn more_containers_than_can_be() {
+        let text = |count| {
+            let all: Vec<_> = (0..count).map(|it| format!(r#"{{"Id":"{it}"}}"#)).collect();
+            format!("[{}]", all.join(","))
+        };
+        assert_eq!(
+            listing(&text(limits::CONTAINERS)).unwrap().len(),
+            limits::CONTAINERS
+        );
+        let error = listing(&text(limits::CONTAINERS + 1)).unwrap_err();
+        assert!(error.to_string().contains("more than 200000 containers"));
+        // What is no container is not kept.
+        let none = format!("[{}{{}}]", "{},".repeat(300_000));
+        assert!(listing(&none).unwrap().is_empty());
     }
 
     #[test]

@@ -41,9 +41,16 @@ pub mod limits {
     pub const INSPECT: Duration = Duration::from_secs(10);
     /// The body of an inspect or of `/info`, in bytes. Usual are 5 KB; labels can make it larger.
     pub const INSPECT_BYTES: usize = 16 * 1024 * 1024;
+    /// Containers of one listing.
+    pub const CONTAINERS: usize = 200_000;
+    /// A container's id, name, image or another of its texts, in bytes of JSON: what is longer is
+    /// taken for absent.
+    pub const TEXT_BYTES: usize = 4 * 1024;
+    /// The labels of one container with their keys, in bytes: what does not fit is left out.
+    pub const LABELS_BYTES: usize = 64 * 1024;
     /// One line of the event stream, in bytes: an event repeats its container's labels.
     pub const EVENT_LINE_BYTES: usize = 1024 * 1024;
-    /// The body of an error, in bytes; what is longer is not read.
+    /// The body of an error, or why a start failed, in bytes; what is longer is not read.
     pub const ERROR_BYTES: usize = 64 * 1024;
 }
 

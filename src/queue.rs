@@ -1,0 +1,120 @@
+//! A queue between two threads that is bounded by bytes: a thousand small events may wait, or a
+//! few large ones.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Items and what they weigh, first in, first out.
+#[derive(Debug)]
+pub struct Queue<T> {
+    waiting: Mutex<Waiting<T>>,
+    changed: Condvar,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    items: VecDeque<(T, usize)>,
+    bytes: usize,
+}
+
+impl<T> Queue<T> {
+    /// An empty queue in which items of `most` bytes together may wait.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self {
+            waiting: Mutex::new(Waiting {
+                items: VecDeque::new(),
+                bytes: 0,
+            }),
+            changed: Condvar::new(),
+            most,
+        }
+    }
+
+    /// Adds an item of so many bytes; waits for as long as there is no room for it. An empty queue
+    /// has room for anything.
+    pub fn push(&self, item: T, bytes: usize) {
+        let mut waiting = self.lock();
+        while !waiting.items.is_empty() && waiting.bytes + bytes > self.most {
+            let woken = self.changed.wait(waiting);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        waiting.items.push_back((item, bytes));
+        waiting.bytes += bytes;
+        self.changed.notify_all();
+    }
+
+    /// Takes what is there, up to `count` items; if there is nothing, waits for it until then.
+    pub fn take(&self, count: usize, until: Instant) -> Vec<T> {
+        let mut waiting = self.lock();
+        while waiting.items.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Vec::new();
+            }
+            let woken = self.changed.wait_timeout(waiting, left);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let count = count.min(waiting.items.len());
+        let taken: Vec<_> = waiting.items.drain(..count).collect();
+        waiting.bytes -= taken.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        // A storm must not hold its memory for ever.
+        if waiting.items.is_empty() {
+            waiting.items.shrink_to(count);
+        }
+        self.changed.notify_all();
+        taken.into_iter().map(|(item, _)| item).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn first_in_first_out_and_no_more_than_is_asked_for() {
+        let queue = Queue::new(100);
+        for item in 1..=5 {
+            queue.push(item, 10);
+        }
+        assert_eq!(queue.take(2, soon()), [1, 2]);
+        assert_eq!(queue.take(10, soon()), [3, 4, 5]);
+        assert!(queue.take(10, Instant::now()).is_empty());
+    }
+
+    #[test]
+    fn what_has_no_room_waits_until_there_is_some() {
+        let queue = Arc::new(Queue::new(100));
+        // Nothing else waits, so it may be of any size.
+        queue.push(0, 1000);
+        let pushing = Arc::clone(&queue);
+        let pushed = thread::spawn(move || {
+            for item in 1..=1000 {
+                pushing.push(item, 40);
+            }
+        });
+        let mut taken = Vec::new();
+        while taken.len() < 1001 {
+            let bytes = queue.lock().bytes;
+            assert!(bytes <= 100 || taken.is_empty(), "{bytes} bytes wait");
+            taken.extend(queue.take(7, soon()));
+        }
+        pushed.join().unwrap();
+        assert!(taken.into_iter().eq(0..=1000));
+        assert_eq!(queue.lock().bytes, 0);
+    }
+}
