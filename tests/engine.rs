@@ -25,6 +25,8 @@ mod event_log;
 mod events;
 #[path = "engine/exits.rs"]
 mod exits;
+#[path = "engine/faults.rs"]
+mod faults;
 #[path = "engine/image.rs"]
 mod image;
 #[path = "engine/inspect.rs"]

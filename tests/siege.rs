@@ -113,7 +113,7 @@ impl Besieged {
     }
 
     fn proc(&self, name: &str) -> String {
-        format!("/proc/{}/{name}", self.exporter.id())
+        format!("/proc/{}/{name}", self.exporter.pid())
     }
 
     fn status(&self, name: &str) -> u64 {

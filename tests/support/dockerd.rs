@@ -157,6 +157,16 @@ impl Engine {
         until_gone(containerd.unwrap().trim());
     }
 
+    /// Stops the private daemon where it stands: it answers nobody, and its containers go on.
+    pub(crate) fn freeze(&self) {
+        signal(self.daemon.as_ref().expect("it does not run").id(), "STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        signal(self.daemon.as_ref().expect("it does not run").id(), "CONT");
+    }
+
     /// Ends the private daemon the way the system does, and with it its containers.
     pub(crate) fn stop(&mut self) {
         let Some(mut daemon) = self.daemon.take() else {
@@ -337,6 +347,9 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        if self.daemon.is_some() {
+            self.thaw(); // A test that failed may have left it frozen.
+        }
         if self.orphans {
             let _ = catch_unwind(AssertUnwindSafe(|| self.start()));
         }

@@ -112,8 +112,8 @@ impl Exporter {
         Self::spawn(with_environment(shell, docker_host), &[])
     }
 
-    /// Its process.
-    pub(crate) fn id(&self) -> u32 {
+    /// Its process, which is the one that serves unless it started without a socket.
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
