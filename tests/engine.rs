@@ -1,7 +1,8 @@
-//! The exporter's own binary and image against a real Docker Engine.
+//! The exporter's own binary and image against a real Docker Engine, and against a real Podman.
 //!
-//! Needs root, Docker's Engine and client, a static busybox and promtool (Debian: docker.io, busybox-static and
-//! prometheus), and starts Engines of its own (see [`dockerd`]). Hence ignored by default:
+//! Needs root, Docker's Engine and client, Podman with runc, a static busybox and promtool (Debian: docker.io, podman,
+//! runc, busybox-static and prometheus), and starts Engines of its own (see [`dockerd`] and [`podman`]). Hence ignored by
+//! default:
 //!
 //! ```text
 //! cargo test --test engine -- --ignored --test-threads=1
@@ -14,6 +15,8 @@ mod dockerd;
 mod exporter;
 #[path = "support/metrics.rs"]
 mod metrics;
+#[path = "support/podman.rs"]
+mod podman;
 #[path = "support/waiting.rs"]
 mod waiting;
 
@@ -33,6 +36,8 @@ mod image;
 mod inspect;
 #[path = "engine/latency.rs"]
 mod latency;
+#[path = "engine/podman.rs"]
+mod on_podman;
 #[path = "engine/privileges.rs"]
 mod privileges;
 #[path = "engine/reasons.rs"]

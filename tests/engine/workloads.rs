@@ -25,7 +25,7 @@ pub(crate) type Counts = BTreeMap<&'static str, usize>;
 pub(crate) const NO_LISTINGS: [&str; 2] = ["--interval", "3600"];
 
 /// The Compose project of the containers that are counted by their Compose service.
-const PROJECT: &str = "shop";
+pub(crate) const PROJECT: &str = "shop";
 
 /// Runs a container of this Compose service, in the background, whose name is the service's.
 pub(crate) fn run_service(engine: &Engine, service: &str, options: &[&str], command: &[&str]) {

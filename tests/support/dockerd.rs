@@ -318,29 +318,7 @@ impl Engine {
         if self.try_docker(&["image", "inspect", IMAGE]).is_ok() {
             return; // Another test made it, in an Engine that stays.
         }
-        let busybox = ["/bin/busybox", "/usr/bin/busybox"]
-            .iter()
-            .find(|path| Path::new(path).exists());
-        let busybox =
-            busybox.expect("there is no busybox to make an image of (Debian: busybox-static)");
-        let root = self.folder.join("busybox");
-        fs::create_dir_all(root.join("bin")).unwrap();
-        fs::copy(busybox, root.join("bin/busybox")).unwrap();
-        for applet in ["sh", "sleep", "true", "cat", "tail"] {
-            symlink("busybox", root.join("bin").join(applet)).unwrap();
-        }
-        let archive = self.folder.join("busybox.tar");
-        let made = Command::new("tar")
-            .arg("-C")
-            .arg(&root)
-            .arg("-cf")
-            .arg(&archive)
-            .arg(".")
-            .status();
-        assert!(
-            made.expect("tar should be installed").success(),
-            "tar failed"
-        );
+        let archive = busybox_archive(&self.folder);
         self.docker(&["import", &archive.display().to_string(), IMAGE]);
     }
 }
@@ -382,15 +360,43 @@ pub(crate) fn until_gone(pid: &str) {
     gone.unwrap_or_else(|why| panic!("{why}"));
 }
 
+/// Packs a root folder of one static busybox to make an image of, in that folder.
+pub(crate) fn busybox_archive(folder: &Path) -> PathBuf {
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"]
+        .iter()
+        .find(|path| Path::new(path).exists());
+    let busybox =
+        busybox.expect("there is no busybox to make an image of (Debian: busybox-static)");
+    let root = folder.join("busybox");
+    fs::create_dir_all(root.join("bin")).unwrap();
+    fs::copy(busybox, root.join("bin/busybox")).unwrap();
+    for applet in ["sh", "sleep", "true", "cat", "tail"] {
+        symlink("busybox", root.join("bin").join(applet)).unwrap();
+    }
+    let archive = folder.join("busybox.tar");
+    let made = Command::new("tar")
+        .arg("-C")
+        .arg(&root)
+        .arg("-cf")
+        .arg(&archive)
+        .arg(".")
+        .status();
+    assert!(
+        made.expect("tar should be installed").success(),
+        "tar failed"
+    );
+    archive
+}
+
 /// Everything that a command wrote.
-fn both(output: &Output) -> String {
+pub(crate) fn both(output: &Output) -> String {
     [&output.stdout, &output.stderr]
         .map(|text| String::from_utf8_lossy(text).trim().to_owned())
         .join("\n")
 }
 
 /// Removes the mounts that a daemon left in that folder, the innermost first.
-fn unmount_below(folder: &Path) {
+pub(crate) fn unmount_below(folder: &Path) {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let points = mounts
         .lines()
