@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use docker_exit_exporter::engine::limits as engine_limits;
 
 use container::Container;
-use exporter::{Exporter, Scraped, is_up};
+use exporter::{Exporter, Scraped, is_down, is_up};
 use fake_engine::{Answer, FakeEngine};
 use metrics::Metrics;
 use waiting::{PATIENCE, eventually};
@@ -309,6 +309,35 @@ fn an_engine_that_goes_down_is_noticed_before_the_next_listing() {
             other => Err(format!("{other:?}")),
         }
     });
+}
+
+#[test]
+fn an_engine_that_hangs_is_told_once_although_its_events_come() {
+    let engine = FakeEngine::start();
+    let exporter = Exporter::start(&engine.address());
+    exporter.until("events", is_followed);
+    exporter.until("a listing", is_up);
+    let job = Container::running(1, "job");
+    engine.run(&job);
+    let inspect = format!("/containers/{}/json", job.id);
+    engine.answer_listing(Answer::BytesThenClose(Vec::new()));
+    engine.answer(&inspect, Answer::Silence);
+    exporter.until("the outage", is_down);
+    engine.end(&job, 5);
+    // It is counted after the inspect has failed.
+    exporter.until("the exit", counted(1));
+    let listing = engine.listing();
+    engine.answer_listing(listing);
+    engine.answer_normally(&inspect);
+    exporter.until("its time", |metrics| {
+        is_up(metrics)?;
+        let job = [("name", "job")];
+        let time = metrics.value("container_exit_timestamp_seconds", &job);
+        time.map(|_| ()).ok_or("no time".into())
+    });
+    let said = exporter.said();
+    let complaints = said.matches("WARN  docker_exit_exporter::collector");
+    assert_eq!(complaints.count(), 1, "{said}");
 }
 
 #[test]

@@ -342,7 +342,9 @@ impl Collector {
                 }
                 Err(error) => {
                     self.ledger.not_inspected(&id, NotInspected::Failed);
-                    if self.is_news(Said::NoInspect) {
+                    // That the Engine does not answer is said already.
+                    let is_said = self.outage.is_some() && error.is_transport();
+                    if !is_said && self.is_news(Said::NoInspect) {
                         log::warn!("an exit is shown without time and details, since {error}");
                     }
                     failed_in_a_row += 1;
