@@ -35,6 +35,9 @@ const FAILED_INSPECTS: u32 = 3;
 const STALE_AFTER_INTERVALS: u32 = 3;
 const STALE_AFTER_AT_LEAST: Duration = Duration::from_secs(45);
 
+/// After a listing that failed, the next may have to wait for so long beyond its interval.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
 /// What events bring is published at once, but not more often than this, so that a storm of them
 /// is gathered.
 const GATHER: Duration = Duration::from_millis(50);
@@ -141,9 +144,12 @@ impl Collector {
             if Instant::now() >= next {
                 let start = Instant::now();
                 // Its error is in the log, once.
-                let _ = self.collect();
-                // A slow Engine gets as long a pause as it took, and events their turn.
-                next = (next + self.interval).max(Instant::now() + start.elapsed());
+                let worked = self.collect().is_ok();
+                // A slow Engine gets as long a pause as it took, and events their turn. One that
+                // was stuck may have come back.
+                let most = if worked { Duration::MAX } else { AFTER_FAILURE };
+                let pause = start.elapsed().min(most);
+                next = (next + self.interval).max(Instant::now() + pause);
                 let is_left = self.ledger.leaves_something_to_events();
                 if std::mem::take(&mut stream_is_new) && is_left {
                     // The events of what happened before it may never come.

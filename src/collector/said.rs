@@ -27,13 +27,13 @@ impl fmt::Display for Line<'_> {
             exit,
             ..
         } = self.0;
-        let id: String = id.chars().take(12).collect();
         let verb = if exit.reason == Reason::StartFailed {
             "could not be started, code"
         } else {
             "exited with code"
         };
         // What an Engine says must not look like a line of this log.
+        let id: String = id.chars().take(12).flat_map(char::escape_debug).collect();
         let name = name.escape_debug();
         let image = image.escape_debug();
         write!(f, "{name} ({image}, {id}) {verb} {}: ", exit.code)?;
