@@ -26,6 +26,8 @@ pub(crate) enum Answer {
     BytesThenClose(Vec<u8>),
     /// Nothing, with the connection open.
     Silence,
+    /// What this writes, and then the end of the connection.
+    Write(fn(&mut dyn Write) -> std::io::Result<()>),
 }
 
 impl Answer {
@@ -304,6 +306,11 @@ fn converse(mut stream: UnixStream, world: &Mutex<World>) {
             Answer::Bytes(bytes) => (bytes, false),
             Answer::BytesThenClose(bytes) => (bytes, true),
             Answer::Silence => continue,
+            Answer::Write(write) => {
+                // The client may leave in the middle.
+                let _ = write(&mut stream);
+                break;
+            }
         };
         if stream.write_all(&bytes).is_err() || close {
             break;
