@@ -1,5 +1,9 @@
 //! The built program under attack: each time a second, honest client is answered in full and at
-//! once, and afterwards everything is as it was before.
+//! once, and afterwards everything is as it was before. Most of it is for a release binary:
+//!
+//! ```text
+//! cargo test --release --test siege -- --nocapture
+//! ```
 
 #[allow(dead_code)] // Shared with other tests, which use other parts of it.
 #[path = "support/container.rs"]
@@ -272,6 +276,10 @@ fn until_closed(stream: &mut TcpStream) {
 }
 
 #[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
 fn resets_after_the_request() {
     Besieged::start().attack("3,000 resets", |it| {
         for _ in 0..3000 {
@@ -284,6 +292,10 @@ fn resets_after_the_request() {
 }
 
 #[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
 fn half_open_connections() {
     Besieged::start().attack("1,000 half-open", |it| {
         let streams: Vec<_> = (0..1000).map(|_| it.connect()).collect();
@@ -297,6 +309,10 @@ fn half_open_connections() {
 }
 
 #[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
 fn heads_that_come_by_drips() {
     Besieged::start().attack("200 drips", |it| {
         let mut streams: Vec<_> = (0..200).filter_map(|_| it.connect().ok()).collect();
@@ -313,6 +329,10 @@ fn heads_that_come_by_drips() {
 }
 
 #[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
 fn a_header_without_end() {
     Besieged::start().attack("a header of 200 MB", |it| {
         let mut stream = it.connect().expect("a connection");
@@ -325,6 +345,10 @@ fn a_header_without_end() {
 }
 
 #[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
 fn requests_in_a_row_without_waiting() {
     Besieged::start().attack("100,000 pipelined, no answer taken", |it| {
         let mut stream = it.connect().expect("a connection");
@@ -345,6 +369,10 @@ fn requests_in_a_row_without_waiting() {
 }
 
 #[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
 fn requests_in_a_row_whose_answers_are_taken() {
     Besieged::start().attack("pipelined, answers taken", |it| {
         let mut stream = it.connect().expect("a connection");
@@ -367,6 +395,10 @@ fn requests_in_a_row_whose_answers_are_taken() {
 }
 
 #[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
 fn readers_that_stop() {
     // An answer that no socket's buffers hold.
     let label = "long".repeat(200);
@@ -402,6 +434,10 @@ fn readers_that_stop() {
 }
 
 #[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
 fn a_thousand_connections_a_second() {
     Besieged::start().attack("1,000 connections a second for 5 s", |it| {
         let start = Instant::now();
@@ -419,6 +455,10 @@ fn a_thousand_connections_a_second() {
 }
 
 #[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
 fn a_gate_that_is_full() {
     Besieged::start().attack("64 connections that stay", |it| {
         let start = Instant::now();
@@ -509,6 +549,10 @@ fn what_is_no_request() {
 }
 
 #[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
 fn bodies_without_end() {
     Besieged::start().attack("20 bodies without end", |it| {
         thread::scope(|scope| {
@@ -528,6 +572,10 @@ fn bodies_without_end() {
 }
 
 #[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
 fn few_descriptors() {
     let start = |docker_host: &str| Exporter::start_limited(docker_host, "ulimit -n 64");
     Besieged::start_by(10, "shop", start).attack("300 half-open with 64 descriptors", |it| {

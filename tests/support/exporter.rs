@@ -76,7 +76,7 @@ impl Exporter {
 
     fn spawn(mut command: Command, flags: &[&str]) -> Self {
         let port = free_port();
-        let mut child = command
+        command
             .args([
                 "--address",
                 "127.0.0.1",
@@ -85,7 +85,13 @@ impl Exporter {
                 "--interval",
                 "1",
             ])
-            .args(flags)
+            .args(flags);
+        Self::spawn_on(command, port)
+    }
+
+    /// Runs what is an exporter on this port.
+    pub(crate) fn spawn_on(mut command: Command, port: u16) -> Self {
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
