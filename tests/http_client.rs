@@ -1,8 +1,9 @@
 //! The hand-written HTTP client on what real Engines wrote: whole, cut off at every byte, in pieces
 //! of every size, and bent out of shape.
 
+use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,6 +42,48 @@ impl Stream for Recorded<'_> {
     fn write_within(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Plays reads, one after the other, and what they fail with; then it is closed.
+struct Script(VecDeque<Result<&'static str, ErrorKind>>);
+
+impl Read for Script {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.0.pop_front().unwrap_or(Ok(""))?.as_bytes();
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        Ok(bytes.len())
+    }
+}
+
+impl Write for Script {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Script {
+    fn read_within(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_within(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The body of what these reads bring.
+fn body_of<const READS: usize>(
+    reads: [Result<&'static str, ErrorKind>; READS],
+) -> Result<String, Error> {
+    let mut connection = Connection::new(Script(reads.into()));
+    let (_, mut body) = connection.get("docker", "/", None)?;
+    let mut text = Vec::new();
+    body.read_to_end(&mut text, 100)?;
+    Ok(String::from_utf8(text).unwrap())
 }
 
 const WHOLE: usize = usize::MAX;
@@ -280,6 +323,27 @@ fn interim_answers_have_an_end() {
     ));
     let switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: tcp\r\n\r\n";
     assert!(matches!(read(switch, WHOLE), Err(Error::Malformed(_))));
+}
+
+#[test]
+fn an_interrupted_read_is_repeated_wherever_it_is() {
+    let interrupted = Err(ErrorKind::Interrupted);
+    let text = body_of([
+        interrupted,
+        Ok("HTTP/1.1 2"),
+        interrupted,
+        Ok("00 OK\r\n\r\nhel"),
+        interrupted,
+        Ok("lo"),
+        interrupted,
+    ]);
+    assert_eq!(text.unwrap(), "hello");
+    // Of the end, as well: once it has come, nothing more is asked for.
+    let cut_off = body_of([Ok("HTTP/1.1 2"), Ok(""), interrupted]);
+    assert!(
+        matches!(cut_off, Err(Error::Closed { in_answer: true })),
+        "{cut_off:?}"
+    );
 }
 
 #[test]

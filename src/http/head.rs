@@ -202,16 +202,17 @@ pub(super) fn read_line(
 
 /// The bytes that are there, at least one; [`Error::Closed`] at the end of the stream.
 pub(super) fn fill(reader: &mut impl BufRead) -> Result<&[u8], Error> {
-    // Two calls, since the borrow checker cannot yet see that a retried one lends nothing.
-    while let Err(error) = reader.fill_buf() {
-        if error.kind() != ErrorKind::Interrupted {
-            return Err(Error::from(error).unanswered());
+    loop {
+        match reader.fill_buf() {
+            Ok([]) => return Err(Error::Closed { in_answer: false }),
+            Ok(_) => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::from(error).unanswered()),
         }
     }
-    match reader.fill_buf()? {
-        [] => Err(Error::Closed { in_answer: false }),
-        available => Ok(available),
-    }
+    // A second call, which reads nothing, since the borrow checker cannot yet see that a retried one
+    // lends nothing.
+    Ok(reader.fill_buf()?)
 }
 
 #[cfg(test)]
