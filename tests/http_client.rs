@@ -347,6 +347,17 @@ fn an_interrupted_read_is_repeated_wherever_it_is() {
 }
 
 #[test]
+fn a_body_without_a_length_that_is_broken_off_does_not_pass_for_a_whole_one() {
+    let head = Ok("HTTP/1.0 200 OK\r\n\r\n");
+    assert_eq!(body_of([head, Ok("[]")]).unwrap(), "[]");
+    let broken_off = body_of([head, Ok("[]"), Err(ErrorKind::ConnectionReset)]);
+    assert!(
+        matches!(broken_off, Err(Error::Closed { in_answer: true })),
+        "{broken_off:?}"
+    );
+}
+
+#[test]
 fn a_connection_is_used_again_for_answer_after_answer() {
     let bytes = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none\
                  HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n\

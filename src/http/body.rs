@@ -4,7 +4,7 @@ use std::io::BufRead;
 use std::time::Instant;
 
 use super::error::Limit;
-use super::head::{Framing, fill, read_line};
+use super::head::{Framing, available, fill, read_line};
 use super::{Connection, Error, Stream, limits};
 
 const LINE: Limit = Limit {
@@ -135,9 +135,10 @@ impl<'a, S: Stream> Body<'a, S> {
                     }
                     size => State::Chunk(size),
                 },
-                State::UntilClose => match fill(&mut self.connection.reader) {
-                    Err(Error::Closed { .. }) => State::Done,
-                    other => return other.map(drop),
+                // A connection that breaks is another end than one that is closed.
+                State::UntilClose => match available(&mut self.connection.reader)? {
+                    [] => State::Done,
+                    _ => return Ok(()),
                 },
                 State::Length(_) | State::Chunk(_) | State::Done => return Ok(()),
             };

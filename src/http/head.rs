@@ -202,9 +202,17 @@ pub(super) fn read_line(
 
 /// The bytes that are there, at least one; [`Error::Closed`] at the end of the stream.
 pub(super) fn fill(reader: &mut impl BufRead) -> Result<&[u8], Error> {
+    match available(reader)? {
+        [] => Err(Error::Closed { in_answer: false }),
+        available => Ok(available),
+    }
+}
+
+/// The bytes that are there; none only at the end of the stream.
+pub(super) fn available(reader: &mut impl BufRead) -> Result<&[u8], Error> {
     loop {
         match reader.fill_buf() {
-            Ok([]) => return Err(Error::Closed { in_answer: false }),
+            Ok([]) => return Ok(&[]),
             Ok(_) => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(Error::from(error).unanswered()),
