@@ -321,6 +321,12 @@ fn interim_answers_have_an_end() {
         read(answer.as_bytes(), WHOLE),
         Err(Error::TooLarge(_))
     ));
+    // A peer that answered in part has not been away: nothing may be sent again.
+    for answers in 1..=limits::INTERIM_ANSWERS {
+        let answer = "HTTP/1.1 100 Continue\r\n\r\n".repeat(answers);
+        let error = read(answer.as_bytes(), WHOLE).unwrap_err();
+        assert!(!error.closed_unanswered(), "{answers}");
+    }
     let switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: tcp\r\n\r\n";
     assert!(matches!(read(switch, WHOLE), Err(Error::Malformed(_))));
 }

@@ -72,8 +72,12 @@ impl<S: Stream> Connection<S> {
 
     /// The head of the final answer: interim ones (`1xx`) are passed over.
     fn read_final_head(&mut self) -> Result<Head, Error> {
-        for _ in 0..=limits::INTERIM_ANSWERS {
-            let head = Head::read(&mut self.reader)?;
+        for answers in 0..=limits::INTERIM_ANSWERS {
+            let head = Head::read(&mut self.reader);
+            let head = head.map_err(|error| match answers {
+                0 => error,
+                _ => error.in_answer(),
+            })?;
             if head.status == 101 {
                 return Err(Error::Malformed("it switches protocols unasked".into()));
             }
