@@ -26,9 +26,7 @@ pub use event::{Action, Event};
 pub use json::{Info, Inspected, Labels, Listed, listing};
 pub use signal::Signals;
 pub use status::{Age, State, Status};
-pub use stream::Line;
-#[cfg(test)]
-pub(crate) use stream::Lines;
+pub use stream::{Line, Lines};
 
 /// The bounds on one request to the Engine, each with its reason.
 pub mod limits {

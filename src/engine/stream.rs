@@ -72,7 +72,7 @@ pub(super) fn follow<S: Stream>(
 
 /// Puts lines together from pieces of any size.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
+pub struct Lines {
     /// The beginning of a line.
     line: Vec<u8>,
     /// The line is over the limit; what is left of it is skipped.
@@ -80,7 +80,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(crate) fn take(&mut self, mut bytes: &[u8], tell: &mut impl FnMut(Line)) {
+    /// Takes the next piece, and tells what the lines bring that end in it.
+    pub fn take(&mut self, mut bytes: &[u8], tell: &mut impl FnMut(Line)) {
         while !bytes.is_empty() {
             let newline = bytes.iter().position(|byte| *byte == b'\n');
             let piece = &bytes[..newline.unwrap_or(bytes.len())];
@@ -105,6 +106,12 @@ impl Lines {
             }
             self.line.clear();
         }
+    }
+
+    /// How many bytes of memory it holds on to.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.line.capacity()
     }
 }
 
