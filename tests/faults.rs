@@ -361,6 +361,45 @@ fn silence_and_drips_end_at_the_deadline() {
     });
 }
 
+#[test]
+fn what_info_told_holds_while_nothing_is_answered() {
+    let engine = FakeEngine::start();
+    engine.put(Container::exited(1, "web", 3));
+    let systemd = json!({"ServerVersion": "28.5.2", "CgroupDriver": "systemd"});
+    let info = Answer::json("200 OK", &systemd);
+    engine.answer("/info", info.clone());
+    let exporter = Exporter::start_with(&engine.address(), &["--events", "off"]);
+    let id = format!("/system.slice/docker-{:064x}.scope", 1);
+    let has_id = |metrics: &Metrics| {
+        is_up(metrics)?;
+        match metrics.find("container_exit_code", &[("id", &id)]) {
+            Some(_) => Ok(()),
+            None => Err("its id is another".to_owned()),
+        }
+    };
+    exporter.until("an exit", has_id);
+    let lines = exporter.said().lines().count();
+    engine.answer_listing(bytes(""));
+    engine.answer("/info", Answer::Silence);
+    exporter.until("/info was asked for in vain", |metrics| {
+        is_down(metrics)?;
+        let failed = metrics.value(
+            "docker_exit_exporter_collections_total",
+            &[("result", "error")],
+        );
+        match failed {
+            Some(3.0..) => Ok(()),
+            failed => Err(format!("{failed:?} collections failed")),
+        }
+    });
+    engine.answer_normally(LIST);
+    exporter.until("a listing", has_id);
+    engine.answer("/info", info);
+    let said = exporter.said();
+    let new: Vec<_> = said.lines().skip(lines).collect();
+    assert_eq!(new.len(), 2, "{new:#?}");
+}
+
 /// It listens, and never accepts.
 fn an_engine_that_accepts_nobody() {
     let folder = std::env::temp_dir().join(format!("nobody-{}", std::process::id()));

@@ -316,6 +316,8 @@ impl Collector {
                 self.info_due = None;
             }
             Err(error) if error.is_unreachable() => return Err(error),
+            // It stays due, and what is known holds.
+            Err(error) if self.outage.is_some() && error.is_transport() => log::debug!("{error}"),
             Err(error) => {
                 if self.is_news(Said::NoInfo) {
                     log::warn!("the label id is taken to be /docker/<id>, since {error}");
