@@ -53,6 +53,9 @@ const ANSWER_TAKEN: Duration = Duration::from_secs(60);
 /// connection at once would take the answer back.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Bytes that such a client may send meanwhile.
+const UNREAD: u64 = 256 * 1024;
+
 /// After an error of `accept`.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -267,8 +270,7 @@ fn linger(client: &TcpStream) -> io::Result<()> {
     client.shutdown(Shutdown::Write)?;
     let mut stream = Deadline::new(client);
     stream.set(Some(Instant::now() + LINGER));
-    let mut piece = [0; 2048];
     // Its end, an error and the deadline are all the same here.
-    while matches!(stream.read(&mut piece), Ok(1..)) {}
+    let _ = io::copy(&mut stream.take(UNREAD), &mut io::sink());
     Ok(())
 }
