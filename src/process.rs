@@ -119,6 +119,19 @@ pub(crate) fn max_descriptors() -> Option<usize> {
     usize::try_from(limit).ok()
 }
 
+/// How many threads there may be in this process, as far as a limit on them is known: that of its
+/// cgroup, as seen in a container of its own, or that of its user.
+pub(crate) fn max_threads() -> Option<usize> {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let of_user = number_after(&limits, "Max processes").and_then(|it| usize::try_from(it).ok());
+    let files = ["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"];
+    let of_cgroup = files.iter().filter_map(|path| {
+        let text = fs::read_to_string(path).ok()?;
+        text.trim().parse().ok()
+    });
+    of_cgroup.chain(of_user).min()
+}
+
 /// CPU time and start time in ticks, from the text of `/proc/PID/stat` (proc(5)).
 fn cpu_and_start(stat: &str) -> Option<(f64, f64)> {
     // The second field is the program's name in parentheses and may hold anything.

@@ -596,7 +596,7 @@ fn one_connection_answers_again_and_again() {
     let mut stream = besieged.connect().expect("a connection");
     for _ in 0..3 {
         stream
-            .write_all(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            .write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
             .expect("a request");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -605,5 +605,8 @@ fn one_connection_answers_again_and_again() {
             head.push(byte[0]);
         }
         assert!(head.starts_with(b"HTTP/1.1 200 "));
+        stream
+            .read_exact(&mut [0; "healthy\n".len()])
+            .expect("a body");
     }
 }

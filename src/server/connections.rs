@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::{IntCounter, IntGauge};
+use rustix::net::RecvFlags;
 
 use crate::telemetry::Telemetry;
 
@@ -60,7 +61,7 @@ impl Turn {
     fn grace(self) -> Duration {
         match self {
             Self::Ask => Duration::from_millis(5),
-            Self::Take => Duration::from_millis(50),
+            Self::Take => Duration::from_millis(20),
             Self::Answer => Duration::from_secs(1),
         }
     }
@@ -68,9 +69,17 @@ impl Turn {
 
 impl State {
     /// From when on it makes room for others.
-    fn makes_room_at(&self) -> Instant {
-        self.since + self.turn.grace()
+    fn makes_room_at(&self, client: &TcpStream) -> Instant {
+        let has_asked = matches!(self.turn, Turn::Ask) && has_sent(client);
+        let turn = if has_asked { Turn::Answer } else { self.turn };
+        self.since + turn.grace()
     }
+}
+
+/// Whether the client has sent something that its thread has not come to read yet.
+fn has_sent(client: &TcpStream) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    matches!(rustix::net::recv(client, &mut [0; 1], flags), Ok((1, _)))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -122,13 +131,12 @@ impl Connections {
 /// a place then.
 fn send_away_one(open: &[Arc<Shared>], refused: &IntCounter) -> Duration {
     let here = open.iter().filter(|it| !lock(&it.state).sent_away);
-    let Some(next) = here.min_by_key(|it| lock(&it.state).makes_room_at()) else {
+    let Some(next) = here.min_by_key(|it| lock(&it.state).makes_room_at(&it.client)) else {
         return GOING;
     };
     let mut state = lock(&next.state);
-    let early = state
-        .makes_room_at()
-        .saturating_duration_since(Instant::now());
+    let early = state.makes_room_at(&next.client);
+    let early = early.saturating_duration_since(Instant::now());
     if early.is_zero() {
         state.sent_away = true;
         refused.inc();
@@ -149,6 +157,11 @@ impl Connection {
         let mut state = lock(&self.shared.state);
         state.turn = turn;
         state.since = Instant::now();
+    }
+
+    /// Whether there is no place left for others.
+    pub(super) fn is_crowded(&self) -> bool {
+        lock(&self.all.open).len() >= self.all.most
     }
 
     /// Whether it had to make room.

@@ -34,6 +34,12 @@ const DESCRIPTORS: usize = 5;
 /// Descriptors for everything else: the Engine, the log, the listeners, some to spare.
 const OTHER_DESCRIPTORS: usize = 32;
 
+/// Threads that one connection takes: its own, one of `tiny_http`, one that answers.
+const THREADS: usize = 3;
+
+/// Threads for everything else.
+const OTHER_THREADS: usize = 16;
+
 /// From a request's first byte, or the connection's beginning, to the end of its head.
 const HEAD: Duration = Duration::from_secs(5);
 
@@ -81,18 +87,23 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// A gate before `backend`. It takes as many connections as the limit on this process's open
-    /// files lets it, 64 at most.
+    /// A gate before `backend`. It takes as many connections as the limits on this process's open
+    /// files and threads let it, 64 at most.
     pub(super) fn new(listener: TcpListener, backend: Arc<Backend>, telemetry: Telemetry) -> Self {
         // std has 128 wait to be accepted, and who comes then is heard a second later.
         if let Err(error) = rustix::net::listen(&listener, WAITING) {
             log::debug!("the listener's queue stays short: {error}");
         }
         let descriptors = process::max_descriptors().unwrap_or(usize::MAX);
-        let most = descriptors.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS;
-        let most = most.clamp(2, CONNECTIONS);
+        let threads = process::max_threads().unwrap_or(usize::MAX);
+        let most = (descriptors.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS)
+            .min(threads.saturating_sub(OTHER_THREADS) / THREADS)
+            .clamp(2, CONNECTIONS);
         if most < CONNECTIONS {
-            log::warn!("{most} HTTP connections at a time: only {descriptors} files may be open");
+            log::warn!(
+                "{most} HTTP connections at a time, since {descriptors} files may be open, \
+                 and there may be {threads} threads"
+            );
         }
         Self {
             listener,
@@ -174,7 +185,8 @@ fn converse(connection: &Connection, backend: &Backend, telemetry: &Telemetry) -
             telemetry.answered(400);
             refuse(client)?;
         }
-        if !request.keeps_alive {
+        // While others wait for a place, nobody keeps one for more than an answer.
+        if !request.keeps_alive || connection.is_crowded() {
             connection.is_to(Turn::Ask);
             return linger(client);
         }
@@ -227,12 +239,14 @@ fn answer(connection: &Connection, backend: &Backend, line: &[u8]) -> io::Result
     let mut client = Deadline::new(connection.client());
     let end = Instant::now() + ANSWER_TAKEN;
     let mut piece = vec![0; PIECE];
-    let mut answered = false;
+    let mut passed = 0;
+    let mut length = None;
     loop {
         server.set(Some(Instant::now() + ANSWER));
         let count = match server.read(&mut piece) {
-            Ok(0) if answered => return Ok(()),
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(0) if length == Some(passed) || line.starts_with(b"HEAD ") => return Ok(()),
+            // Its text became too old meanwhile.
+            Ok(0) => return Err(ErrorKind::TimedOut.into()),
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => {
@@ -242,7 +256,10 @@ fn answer(connection: &Connection, backend: &Backend, line: &[u8]) -> io::Result
                 return Err(error);
             }
         };
-        answered = true;
+        if passed == 0 {
+            length = length_of(&piece[..count]);
+        }
+        passed += count;
         let mut rest = &piece[..count];
         while !rest.is_empty() {
             connection.is_to(Turn::Take);
@@ -256,6 +273,16 @@ fn answer(connection: &Connection, backend: &Backend, line: &[u8]) -> io::Result
         }
         connection.is_to(Turn::Answer);
     }
+}
+
+/// How long an answer is that begins so. `tiny_http` writes a head at once, and its length into it.
+fn length_of(start: &[u8]) -> Option<usize> {
+    let end = start.windows(4).position(|it| it == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&start[..end]).ok()?;
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: "))?;
+    Some(end + 4 + length.parse::<usize>().ok()?)
 }
 
 /// Answers what is not to be handed on.

@@ -4,6 +4,7 @@ mod backend;
 mod connections;
 mod gate;
 mod request;
+mod texts;
 
 use std::io::{self, Cursor, Read};
 use std::net::TcpListener;
@@ -17,6 +18,7 @@ use crate::telemetry::Telemetry;
 
 use backend::Backend;
 use gate::Gate;
+use texts::Texts;
 
 /// What an answer's thread calls does not go deep.
 const STACK: usize = 256 * 1024;
@@ -24,6 +26,13 @@ const STACK: usize = 256 * 1024;
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
+
+/// What answers are made of.
+struct Site {
+    publication: Arc<Publication>,
+    telemetry: Telemetry,
+    texts: Arc<Texts>,
+}
 
 /// Answers on threads of its own, for as long as the process lives. The two that must not end are
 /// started by `spawn`.
@@ -38,11 +47,14 @@ pub fn start(
 ) -> io::Result<()> {
     let backend = Arc::new(Backend::start()?);
     let gate = Gate::new(listener, Arc::clone(&backend), telemetry.clone());
-    let publication = Arc::clone(publication);
-    let telemetry = telemetry.clone();
+    let site = Arc::new(Site {
+        publication: Arc::clone(publication),
+        telemetry: telemetry.clone(),
+        texts: Arc::default(),
+    });
     let answer = move || {
         loop {
-            answer_next(&backend, &publication, &telemetry);
+            answer_next(&backend, &site);
         }
     };
     spawn("server", Box::new(answer))?;
@@ -51,35 +63,34 @@ pub fn start(
 
 /// Answers the next request, on a thread of its own: a client that takes its answer slowly keeps
 /// nobody waiting. Where there is no thread to be had, this one answers.
-fn answer_next(backend: &Backend, publication: &Arc<Publication>, telemetry: &Telemetry) {
+fn answer_next(backend: &Backend, site: &Arc<Site>) {
     let request = Arc::new(Mutex::new(Some(backend.receive())));
     let run = {
         let request = Arc::clone(&request);
-        let publication = Arc::clone(publication);
-        let telemetry = telemetry.clone();
-        move || respond_to(&request, &publication, &telemetry)
+        let site = Arc::clone(site);
+        move || respond_to(&request, &site)
     };
     let thread = thread::Builder::new().name("answer".into());
     if let Err(error) = thread.stack_size(STACK).spawn(run) {
         log::debug!("no thread for an answer: {error}");
-        respond_to(&request, publication, telemetry);
+        respond_to(&request, site);
     }
 }
 
 /// Answers the request, if nobody has.
-fn respond_to(request: &Mutex<Option<Request>>, publication: &Publication, telemetry: &Telemetry) {
+fn respond_to(request: &Mutex<Option<Request>>, site: &Site) {
     let request = request
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take();
     if let Some(request) = request {
-        respond(request, publication, telemetry);
+        respond(request, site);
     }
 }
 
-fn respond(request: Request, publication: &Publication, telemetry: &Telemetry) {
-    let answer = answer(request.method(), request.url(), publication, telemetry);
-    telemetry.answered(answer.code);
+fn respond(request: Request, site: &Site) {
+    let answer = answer(request.method(), request.url(), site);
+    site.telemetry.answered(answer.code);
     let mut response = Response::new(
         StatusCode(answer.code),
         vec![header("Content-Type", answer.content_type)],
@@ -122,7 +133,7 @@ impl Answer {
     }
 }
 
-fn answer(method: &Method, url: &str, publication: &Publication, telemetry: &Telemetry) -> Answer {
+fn answer(method: &Method, url: &str, site: &Site) -> Answer {
     let known = matches!(path(url), "/metrics" | "/" | "/-/healthy" | "/-/ready");
     if !known {
         return Answer::text(404, TEXT, "not found; / has the links\n");
@@ -132,28 +143,19 @@ fn answer(method: &Method, url: &str, publication: &Publication, telemetry: &Tel
     }
     match path(url) {
         "/metrics" => {
-            let containers = SharedText(publication.get().text);
-            let own = telemetry.render() + &telemetry.render_process();
+            let containers = site.publication.get().text;
+            let own = site.telemetry.render() + &site.telemetry.render_process();
             Answer {
                 code: 200,
                 content_type: METRICS,
-                length: containers.as_ref().len() + own.len(),
-                body: Box::new(Cursor::new(containers).chain(Cursor::new(own))),
+                length: containers.len() + own.len(),
+                body: Box::new(site.texts.read(containers).chain(Cursor::new(own))),
             }
         }
         "/-/healthy" => Answer::text(200, TEXT, "healthy\n"),
-        "/-/ready" if publication.get().ready => Answer::text(200, TEXT, "ready\n"),
+        "/-/ready" if site.publication.get().ready => Answer::text(200, TEXT, "ready\n"),
         "/-/ready" => Answer::text(503, TEXT, "not ready: no collection has worked yet\n"),
         _ => Answer::text(200, HTML, INDEX),
-    }
-}
-
-/// The published text as bytes that a reader can share.
-struct SharedText(Arc<String>);
-
-impl AsRef<[u8]> for SharedText {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
     }
 }
 
@@ -205,15 +207,18 @@ mod tests {
 
     #[test]
     fn answers() {
-        let publication = Publication::default();
-        let telemetry = Telemetry::new();
+        let site = Site {
+            publication: Arc::default(),
+            telemetry: Telemetry::new(),
+            texts: Arc::default(),
+        };
         let code = |method: &str, url: &str| {
             let method = method.parse().unwrap();
-            answer(&method, url, &publication, &telemetry).code
+            answer(&method, url, &site).code
         };
         assert_eq!(code("GET", "/-/ready"), 503);
         assert_eq!(code("GET", "/metrics"), 200);
-        publication.set(Published {
+        site.publication.set(Published {
             text: Arc::new("a 1\n".into()),
             ready: true,
         });
@@ -230,7 +235,7 @@ mod tests {
         ] {
             assert_eq!(code(method, url), want, "{method} {url}");
         }
-        let mut answer = answer(&Method::Get, "/metrics", &publication, &telemetry);
+        let mut answer = answer(&Method::Get, "/metrics", &site);
         let mut body = String::new();
         answer.body.read_to_string(&mut body).unwrap();
         assert_eq!(body.len(), answer.length);

@@ -1,0 +1,141 @@
+//! The texts that clients are taking. Each shares its bytes with all who take the same one; those
+//! that are no longer published are bounded, however slowly they are taken.
+
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Bytes of texts other than the last one that was asked for. Who takes an older one beyond that
+/// has his answer broken off.
+const OLD_BYTES: usize = 8 * 1024 * 1024;
+
+/// What is being taken, in the order in which it was asked for.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    last_number: u64,
+    texts: Vec<(u64, Arc<String>)>,
+}
+
+/// One client's text, as far as it is taken.
+#[derive(Debug)]
+pub(super) struct Reader {
+    texts: Arc<Texts>,
+    number: u64,
+    text: Weak<String>,
+    at: usize,
+}
+
+impl Texts {
+    /// A reader of this text, from its beginning.
+    pub(super) fn read(self: &Arc<Self>, text: Arc<String>) -> Reader {
+        let weak = Arc::downgrade(&text);
+        let mut taken = self.lock();
+        taken.last_number += 1;
+        let number = taken.last_number;
+        taken.texts.push((number, text));
+        taken.forget_old();
+        Reader {
+            texts: Arc::clone(self),
+            number,
+            text: weak,
+            at: 0,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    /// Lets go of the oldest texts as soon as there is too much of them.
+    fn forget_old(&mut self) {
+        let mut kept: Vec<*const String> = Vec::new();
+        let mut bytes = 0;
+        let mut most = OLD_BYTES;
+        let first_kept = self.texts.iter().rposition(|(_, text)| {
+            let pointer = Arc::as_ptr(text);
+            if kept.is_empty() {
+                most += text.capacity(); // The last one is not old.
+            }
+            if !kept.contains(&pointer) {
+                kept.push(pointer);
+                bytes += text.capacity();
+            }
+            bytes > most
+        });
+        if let Some(too_old) = first_kept {
+            self.texts.drain(..=too_old);
+        }
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(text) = self.text.upgrade() else {
+            return Err(io::Error::other("its text is too old by now"));
+        };
+        let count = (&text.as_bytes()[self.at..]).read(buffer)?;
+        self.at += count;
+        Ok(count)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut taken = self.texts.lock();
+        taken.texts.retain(|(number, _)| *number != self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(letter: &str) -> Arc<String> {
+        Arc::new(letter.repeat(3 * 1024 * 1024))
+    }
+
+    #[test]
+    fn a_text_is_read_in_pieces() {
+        let texts = Arc::new(Texts::default());
+        let mut reader = texts.read(Arc::new("abcdefg".into()));
+        let mut piece = [0; 4];
+        assert_eq!(reader.read(&mut piece).unwrap(), 4);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "efg");
+        drop(reader);
+        assert!(texts.lock().texts.is_empty());
+    }
+
+    #[test]
+    fn old_texts_are_let_go_and_the_last_ones_stay() {
+        let texts = Arc::new(Texts::default());
+        let mut readers: Vec<_> = ["a", "b", "c", "d", "e"]
+            .map(|letter| texts.read(text(letter)))
+            .into();
+        // The last, and 8 MiB before it.
+        let mut piece = [0; 10];
+        let read = readers.iter_mut().map(|it| it.read(&mut piece).is_ok());
+        let read: Vec<_> = read.collect();
+        assert_eq!(read, [false, false, true, true, true]);
+        drop(readers);
+        assert!(texts.lock().texts.is_empty());
+    }
+
+    #[test]
+    fn one_text_may_have_any_number_of_readers() {
+        let texts = Arc::new(Texts::default());
+        let text = Arc::new("x".repeat(20 * 1024 * 1024));
+        let mut readers: Vec<_> = (0..64).map(|_| texts.read(Arc::clone(&text))).collect();
+        drop(text);
+        for reader in &mut readers {
+            assert_eq!(reader.read(&mut [0; 10]).unwrap(), 10);
+        }
+    }
+}
