@@ -24,8 +24,12 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 /// the same time may come out of order.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
 
-/// So many events are remembered to drop those that come again. An Engine repeats 256 at most.
+/// So many events are remembered to drop those that come again. Docker repeats 256 at most.
 const REMEMBERED: usize = 1024;
+
+/// The same of a storm, of which all that a new stream may repeat is remembered: Podman repeats what
+/// it is asked for.
+const REMEMBERED_OF_STORM: usize = 16 * REMEMBERED;
 
 /// Bytes of messages that may wait for the collector, which takes them at once unless the Engine is
 /// stuck: some 10,000 usual events. More wait in the Engine, which drops what is too much for it.
@@ -67,7 +71,7 @@ pub fn run(engine: &mut Engine, started: Timestamp, messages: &Queue<Message>) -
     let mut pause = *BACKOFF.start();
     loop {
         let begun = Instant::now();
-        let since = memory.since(Timestamp::now());
+        let since = memory.since(engine.now());
         let error = engine.follow(since, &mut |line| {
             for message in memory.take(line) {
                 pass_on(messages, message);
@@ -145,10 +149,17 @@ impl Memory {
     }
 
     fn remember(&mut self, key: Key) {
-        if self.order.len() == REMEMBERED {
-            if let Some(oldest) = self.order.pop_front() {
-                self.events.remove(&oldest);
+        while let Some(oldest) = self.order.front() {
+            let most = if self.last.duration_since(oldest.0) > 2 * OVERLAP {
+                REMEMBERED
+            } else {
+                REMEMBERED_OF_STORM
+            };
+            if self.order.len() < most {
+                break;
             }
+            self.events.remove(oldest);
+            self.order.pop_front();
         }
         self.order.push_back(key.clone());
         self.events.insert(key);
@@ -242,13 +253,13 @@ mod tests {
     #[test]
     fn the_memory_is_bounded() {
         let mut memory = Memory::new(Timestamp::UNIX_EPOCH);
-        for nanos in 1..=5000 {
-            assert_eq!(taken(&mut memory, event(nanos, "a")), "e");
+        for (pause, want) in [(1, REMEMBERED_OF_STORM), (1_000_000_000, REMEMBERED)] {
+            for number in 1..=20_000 {
+                let time = (pause - 1) * 1_000_000 + number * pause;
+                assert_eq!(taken(&mut memory, event(time, "a")), "e");
+                assert_eq!(taken(&mut memory, event(time, "a")), "");
+            }
+            assert_eq!((memory.events.len(), memory.order.len()), (want, want));
         }
-        assert_eq!(
-            (memory.events.len(), memory.order.len()),
-            (REMEMBERED, REMEMBERED)
-        );
-        assert_eq!(taken(&mut memory, event(5000, "a")), "");
     }
 }

@@ -361,6 +361,38 @@ fn silence_and_drips_end_at_the_deadline() {
     });
 }
 
+/// A good listing, and something else behind it, which nobody asked for.
+fn two_answers(stream: &mut dyn Write) -> io::Result<()> {
+    let second = good("{\"x\":1}");
+    for text in [good("[]"), second] {
+        stream.write_all(text.as_bytes())?;
+        stream.flush()?;
+        thread::sleep(Duration::from_millis(100));
+    }
+    // It is kept open for longer than this is looked at.
+    thread::sleep(Duration::from_secs(3));
+    Ok(())
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_spoils_one_listing_at_most() {
+    let (engine, exporter) = start();
+    engine.answer_listing(Answer::Write(two_answers));
+    engine.hang_up();
+    exporter.until("a bad listing", is_down);
+    engine.answer_normally(LIST);
+    exporter.until("a good listing", is_up);
+    let error = |metrics: &Metrics| {
+        let failed = metrics.value(
+            "docker_exit_exporter_collections_total",
+            &[("result", "error")],
+        );
+        Ok(failed.unwrap_or_default())
+    };
+    let failed = exporter.until("its errors", error);
+    assert!(failed < 3.0, "{failed} listings failed");
+}
+
 #[test]
 fn what_info_told_holds_while_nothing_is_answered() {
     let engine = FakeEngine::start();

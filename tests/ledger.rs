@@ -721,3 +721,48 @@ fn an_exit_that_is_kept_back_survives_the_disappearance_of_its_container() {
     assert_eq!(host.news(), [4]);
     assert_eq!(host.ledger.lost(), 1);
 }
+
+#[test]
+fn events_that_are_repeated_are_counted_once() {
+    let mut host = Host::new();
+    for _ in 0..3 {
+        for (second, code) in [(10, "3"), (20, "4"), (30, "5")] {
+            host.happen("start", second - 5, &json!({}));
+            host.happen("kill", second - 1, &json!({"signal": "15"}));
+            host.happen("die", second, &json!({"exitCode": code}));
+        }
+        host.ledger.tell(Duration::ZERO, false);
+    }
+    let counted: u64 = host.ledger.workloads().iter().flat_map(|(_, it)| it).sum();
+    assert_eq!(counted, 3);
+    assert_eq!(host.exits(), ["web 5 stopped at 30 after 5"]);
+}
+
+#[test]
+fn containers_that_only_events_tell_of_have_an_end() {
+    let mut host = Host::new();
+    let nobody = |number: i64, action: &str| {
+        let mut event = event(action, 1, &json!({"exitCode": "3"}));
+        event.id = format!("{number:064x}");
+        event
+    };
+    // Those that are removed do not count.
+    for number in 0..30_000 {
+        for action in ["die", "destroy"] {
+            let event = nobody(number, action);
+            host.ledger.happened(&event, Duration::ZERO);
+        }
+    }
+    assert_eq!(host.ledger.lost(), 0);
+    for number in 100_000..125_000 {
+        let event = nobody(number, "die");
+        host.ledger.happened(&event, Duration::ZERO);
+    }
+    assert_eq!(host.ledger.lost(), 5000);
+    // No listing has them, so there is room for others.
+    host.now = 60;
+    host.list(&[]);
+    let event = nobody(200_000, "die");
+    host.ledger.happened(&event, Duration::from_secs(60));
+    assert_eq!(host.ledger.lost(), 5000);
+}

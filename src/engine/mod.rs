@@ -154,7 +154,9 @@ impl Engine {
         self.body.shrink_to(2 * self.body.len());
         let identity = Identity::from(&head);
         let answered = self.now();
-        let containers = parse(LIST, &self.body, listing)?;
+        // What comes after an answer that is none may be anything.
+        let containers =
+            parse(LIST, &self.body, listing).inspect_err(|_| self.connection = None)?;
         Ok(Listing {
             containers,
             identity,
@@ -169,8 +171,10 @@ impl Engine {
     pub fn inspect(&mut self, id: &str, within: Duration) -> Result<Inspected, Error> {
         let path = format!("/containers/{}/json", escape(id));
         self.get(&path, within, limits::INSPECT_BYTES)?;
-        let inspected = parse(&path, &self.body, Inspected::parse)?;
+        let inspected = parse(&path, &self.body, Inspected::parse);
+        let inspected = inspected.inspect_err(|_| self.connection = None)?;
         if inspected.id.as_ref().is_some_and(|it| it != id) {
+            self.connection = None;
             return Err(Error {
                 path,
                 kind: Kind::Json("it is of another container".into()),
@@ -196,7 +200,13 @@ impl Engine {
             Ok(connection) => {
                 self.requests.inc();
                 let path = stream::path(since);
-                stream::follow(connection, &self.host, &path, deadline, tell)
+                let ahead = &mut self.ahead;
+                let mut took = |head: &Head| {
+                    if let Some(date) = head.header("date") {
+                        *ahead = self::ahead(date, Timestamp::now());
+                    }
+                };
+                stream::follow(connection, &self.host, &path, deadline, &mut took, tell)
             }
             Err(kind) => kind,
         };

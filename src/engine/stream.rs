@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::http::{self, Connection, Stream};
+use crate::http::{self, Connection, Head, Stream};
 
 use super::error::{self, Kind};
 use super::{Event, limits};
@@ -38,18 +38,20 @@ pub enum Line {
     Bad(String),
 }
 
-/// Reads lines until the stream ends, which is an error, since it has no end.
+/// Shows `took` the head, and reads lines until the stream ends, which is an error, since it has no end.
 pub(super) fn follow<S: Stream>(
     mut connection: Connection<S>,
     host: &str,
     path: &str,
     deadline: Instant,
+    took: &mut impl FnMut(&Head),
     tell: &mut impl FnMut(Line),
 ) -> Kind {
     let (head, mut body) = match connection.get(host, path, Some(deadline)) {
         Ok(answer) => answer,
         Err(error) => return Kind::Http(error),
     };
+    took(&head);
     if head.status != 200 {
         return error::refused(&head, body);
     }

@@ -93,6 +93,8 @@ pub(super) struct Container {
     /// What is known contains all events up to then.
     known_until: Option<Timestamp>,
     last_event: Option<Timestamp>,
+    /// The last `die` event.
+    last_die: Option<Timestamp>,
     /// Since when an exit is left to its event, which has not come.
     left_to_event: Option<Timestamp>,
 
@@ -213,6 +215,10 @@ impl Container {
         let at = event.time;
         let signals = std::mem::take(&mut self.signals);
         let oom_killed = std::mem::take(&mut self.oom_killed);
+        if self.last_die >= Some(at) {
+            return None; // It is repeated: those of one container come in order.
+        }
+        self.last_die = Some(at);
         self.without_event
             .retain(|(_, again)| again.is_none_or(|again| at <= again));
         let mut known = self.without_event.iter();

@@ -61,6 +61,10 @@ pub struct Entry<'a> {
     pub exit: &'a Exit,
 }
 
+/// So many containers may be known from events alone until a listing has them: what an Engine tells
+/// of more than that is lost.
+const UNLISTED: usize = 20_000;
+
 /// All containers of one host.
 #[derive(Debug)]
 pub struct Ledger {
@@ -77,6 +81,8 @@ pub struct Ledger {
     retention: Duration,
     started: Timestamp,
     listings: u64,
+    /// Containers that are known from events alone, and are not removed.
+    unlisted: usize,
     leaves_to_events: bool,
     keeps_back: bool,
     /// Ids of containers that are shown no more, the oldest first.
@@ -99,6 +105,7 @@ impl Ledger {
             retention,
             started,
             listings: 0,
+            unlisted: 0,
             leaves_to_events: false,
             keeps_back: false,
             buried: VecDeque::new(),
@@ -172,6 +179,9 @@ impl Ledger {
         }
         self.miss(taken);
         self.expire(taken.uptime);
+        let known = self.containers.values();
+        let unlisted = known.filter(|it| it.listed == 0 && it.gone.is_none());
+        self.unlisted = unlisted.count();
         pending.sort_unstable();
         pending.into_iter().map(|(_, _, id)| id).collect()
     }
@@ -188,6 +198,13 @@ impl Ledger {
         let is_known = self.containers.contains_key(&id);
         if !is_known && event.action == Action::Destroy {
             return false;
+        }
+        if !is_known {
+            if self.unlisted >= UNLISTED {
+                self.lost += u64::from(event.action == Action::Die);
+                return false;
+            }
+            self.unlisted += 1;
         }
         let container = self.containers.entry(id).or_default();
         container.touch(event.time);
@@ -218,6 +235,9 @@ impl Ledger {
                 if std::mem::take(&mut container.runs) {
                     self.lost += 1;
                     untold = container.forget_exit();
+                }
+                if container.listed == 0 && container.gone.is_none() {
+                    self.unlisted = self.unlisted.saturating_sub(1);
                 }
                 container.gone.get_or_insert(uptime);
             }

@@ -15,6 +15,9 @@ const MOST: usize = 10_000;
 /// A workload without containers is dropped after so long.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
+/// A workload's name is cut after so many bytes: each reason's series repeats it.
+const NAME_BYTES: usize = 512;
+
 /// The counters of all workloads.
 #[derive(Debug, Default)]
 pub struct Workloads {
@@ -112,7 +115,7 @@ impl Workloads {
 pub(super) fn key(labels: &Labels, image: &str) -> String {
     const SWARM: &str = "com.docker.swarm.service.name";
     const COMPOSE: &str = "com.docker.compose.service";
-    let label = |key: &str| labels.get(key).map_or("", String::as_str);
+    let label = |key: &str| short(labels.get(key).map_or("", String::as_str));
     let mut text = String::new();
     if !label(SWARM).is_empty() {
         let stack = label("com.docker.stack.namespace");
@@ -133,9 +136,15 @@ pub(super) fn key(labels: &Labels, image: &str) -> String {
         let service = "container_label_com_docker_compose_service";
         push_label(&mut text, service, label(COMPOSE));
     } else {
-        push_label(&mut text, "image", image);
+        push_label(&mut text, "image", short(image));
     }
     text
+}
+
+/// A name, cut where it is longer than any that is meant.
+fn short(name: &str) -> &str {
+    let end = name.char_indices().find(|(at, _)| *at >= NAME_BYTES);
+    end.map_or(name, |(at, _)| &name[..at])
 }
 
 #[cfg(test)]
@@ -172,6 +181,13 @@ mod tests {
         ] {
             assert_eq!(key(&labels(pairs), "nginx"), want);
         }
+    }
+
+    #[test]
+    fn a_name_without_end_is_cut() {
+        assert_eq!(key(&Labels::new(), &"x".repeat(512)).len(), 512 + 8);
+        assert_eq!(key(&Labels::new(), &"x".repeat(9999)).len(), 512 + 8);
+        assert_eq!(short(&"\u{20ac}".repeat(200)).len(), 513);
     }
 
     #[test]
