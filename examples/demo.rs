@@ -15,6 +15,7 @@ use std::{env, thread};
 
 use docker_exit_exporter::config::Command;
 use docker_exit_exporter::exporter;
+use jiff::{SignedDuration, Timestamp};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -48,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let port = listener.local_addr()?.port();
     exporter::start(&config, listener)?;
     println!(
-        "What happens on a made-up host is on http://localhost:{port}/metrics; Ctrl-C ends it."
+        "What happens on a made-up host is on http://localhost:{port}/ and /metrics; Ctrl-C ends it."
     );
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let engine = Arc::new(engine);
@@ -78,9 +79,35 @@ fn at_the_start() -> Vec<Container> {
         shop(1, "web").start(),
         shop(2, "worker").start(),
         shop(3, "migrate").start().exit(0),
-        Container::exited(4, "backup", 1),
         not_found,
+        ended(4, "backup", "restic/restic:0.17.3", 1, [47, 312]),
+        ended(
+            8,
+            "report-monthly",
+            "ghcr.io/example/report:2.4.0",
+            0,
+            [3700, 4100],
+        ),
+        ended(9, "db-old", "postgres:16", 143, [8000, 1_047_600]),
+        ended(
+            10,
+            "importer",
+            "ghcr.io/example/importer:1.9.2",
+            139,
+            [95_000, 7],
+        ),
+        ended(11, "seed", "busybox", 0, [260_000, 1]),
     ]
+}
+
+/// One that ended so many seconds ago, after so many.
+fn ended(number: u64, name: &str, image: &str, code: i64, [ago, ran]: [i64; 2]) -> Container {
+    let mut container = Container::exited(number, name, code);
+    image.clone_into(&mut container.image);
+    let finished = Timestamp::now() - SignedDuration::from_secs(ago);
+    container.finished_at = Some(finished);
+    container.started_at = Some(finished - SignedDuration::from_secs(ran));
+    container
 }
 
 /// A round of what happens: a worker that runs out of memory and comes back, a Swarm task that

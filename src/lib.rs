@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The [`collector`]'s thread owns all that is known of containers, in a [`ledger`]; it asks the
-//! [`engine`] and publishes a finished text. The [`watcher`]'s thread follows the Engine's events
+//! [`engine`] and publishes a finished text, and a [`page::Snapshot`] for the page at `/`. The [`watcher`]'s thread follows the Engine's events
 //! and sends them to the collector. The [`server`]'s threads answer with the published text,
 //! whatever Docker is doing at that moment: a gate that hostile clients do not get past, and
 //! `tiny_http` behind it. [`exporter`] starts them all. What decides (which state, which
@@ -29,6 +29,7 @@ pub mod healthcheck;
 pub mod http;
 pub mod labels;
 pub mod ledger;
+pub mod page;
 pub mod privileges;
 mod process;
 pub mod publication;

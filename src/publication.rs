@@ -1,12 +1,17 @@
-//! The finished text, handed from the collector to the server.
+//! The finished text and what the page is made of, handed from the collector to the server.
 
+use std::mem;
 use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::page::Snapshot;
 
 /// What the last collection published.
 #[derive(Debug, Clone, Default)]
 pub struct Published {
     /// The families of the host and its containers, format 0.0.4.
     pub text: Arc<String>,
+    /// The same for the page at `/`.
+    pub page: Arc<Snapshot>,
     /// A collection has worked since the start.
     pub ready: bool,
 }
@@ -26,10 +31,13 @@ impl Publication {
         if before == published.text {
             published.text = before;
         }
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = published;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let before = mem::replace(&mut *current, published);
+        drop(current);
+        drop(before); // Not under the lock: it may take a while.
     }
 
-    /// The text of this moment.
+    /// What is published at this moment.
     #[must_use]
     pub fn get(&self) -> Published {
         let current = self.current.read();

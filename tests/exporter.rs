@@ -76,7 +76,7 @@ fn endpoints() {
     assert!(metrics.contains("Content-Length: "), "{metrics}");
     let index = get(port, "/");
     assert!(index.starts_with("HTTP/1.1 200 "), "{index}");
-    assert!(index.contains("href=\"/metrics\""), "{index}");
+    assert!(index.contains("href=\"./metrics\""), "{index}");
     for (path, status) in [
         ("/-/healthy", "200"),
         ("/-/ready", "200"),

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::engine::{self, Complaint, Engine};
 use crate::exposition::{self, EngineInfo};
 use crate::ledger::{Ledger, NotInspected, Taken};
+use crate::page::{Docker, Host, Snapshot};
 use crate::publication::{Publication, Published};
 use crate::queue::Queue;
 use crate::telemetry::Telemetry;
@@ -99,6 +100,8 @@ pub struct Collector {
 #[derive(Debug)]
 struct Outage {
     since: Instant,
+    /// What the last listing failed by.
+    why: String,
     /// What was said of it, so that nothing is said twice.
     said: Vec<Complaint>,
 }
@@ -380,10 +383,30 @@ impl Collector {
         let text = exposition::render(up, fresh, &self.known, &self.ledger, expected);
         self.publication.set(Published {
             text: Arc::new(text),
+            page: Arc::new(self.page()),
             ready: self.last_success.is_some(),
         });
         self.dirty = false;
         self.publish_at = Instant::now() + (start.elapsed() * RENDERING_SHARE).max(GATHER);
+    }
+
+    /// What the page at `/` is to show.
+    fn page(&self) -> Snapshot {
+        let docker = match (&self.outage, self.last_success) {
+            (Some(outage), _) => Docker::Down {
+                since: time_of(outage.since),
+                why: outage.why.clone(),
+            },
+            (None, Some(_)) => Docker::Up,
+            (None, None) => Docker::NotAsked,
+        };
+        let host = Host {
+            docker,
+            version: self.known.version().to_owned(),
+            listed_at: self.last_success.map(time_of),
+        };
+        let ledger = self.shows_containers.then_some(&self.ledger);
+        Snapshot::take(host, ledger)
     }
 
     /// Says what an operator wants to know of a collection, and nothing twice.
@@ -393,8 +416,10 @@ impl Collector {
             self.events.engine_was_down |= error.is_unreachable();
             let outage = self.outage.get_or_insert(Outage {
                 since: now,
+                why: String::new(),
                 said: Vec::new(),
             });
+            outage.why = error.to_string();
             let complaint = error.complaint();
             if outage.said.contains(&complaint) {
                 log::debug!("{error}");
@@ -427,6 +452,13 @@ impl Collector {
             self.known.identity.api_version
         );
     }
+}
+
+/// The time of day at which it was so late.
+fn time_of(at: Instant) -> Timestamp {
+    let ago = SignedDuration::try_from(at.elapsed()).unwrap_or_default();
+    let now = Timestamp::now();
+    now.checked_sub(ago).unwrap_or(now)
 }
 
 fn stale_after(interval: Duration) -> Duration {

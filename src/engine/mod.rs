@@ -24,7 +24,7 @@ pub use address::Address;
 pub use error::{Complaint, Error, Kind};
 pub use event::{Action, Event};
 pub use json::{Info, Inspected, Labels, Listed, listing};
-pub use signal::Signals;
+pub use signal::{Signals, signal_name};
 pub use status::{Age, State, Status};
 pub use stream::{Line, Lines};
 

@@ -67,6 +67,16 @@ fn offset(text: &str, sign: char) -> Option<u8> {
     }
 }
 
+/// The name of a signal, as in `SIGKILL` and `SIGRTMIN+3`; `None` of a number that has none.
+#[must_use]
+pub fn signal_name(number: u8) -> Option<String> {
+    if (RTMIN..=RTMAX).contains(&number) {
+        return Some(format!("SIGRTMIN+{}", number - RTMIN));
+    }
+    let found = NAMES.iter().find(|(_, known)| *known == number);
+    found.map(|(name, _)| format!("SIG{name}"))
+}
+
 /// A set of signals.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Signals(u64);

@@ -57,6 +57,8 @@ pub(super) enum Next {
 pub(super) struct Container {
     pub(super) name: Box<str>,
     pub(super) image: Box<str>,
+    /// Its Swarm service, or its Compose project and service.
+    pub(super) service: Box<str>,
     cgroup_parent: Box<str>,
     /// The labels of its series, rendered once; empty until they are needed.
     pub(super) labels: Box<str>,
@@ -92,7 +94,7 @@ pub(super) struct Container {
     without_event: Vec<(Timestamp, Option<Timestamp>)>,
     /// What is known contains all events up to then.
     known_until: Option<Timestamp>,
-    last_event: Option<Timestamp>,
+    pub(super) last_event: Option<Timestamp>,
     /// The last `die` event.
     last_die: Option<Timestamp>,
     /// Since when an exit is left to its event, which has not come.

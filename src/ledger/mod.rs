@@ -57,6 +57,12 @@ pub struct Entry<'a> {
     pub image: &'a str,
     /// The labels of its series, without braces.
     pub labels: &'a str,
+    /// Its Swarm service, or its Compose project and service; empty if it is of none.
+    pub service: &'a str,
+    /// It is removed.
+    pub removed: bool,
+    /// When it did something last, by its events.
+    pub last_event: Option<Timestamp>,
     /// How its last run ended.
     pub exit: &'a Exit,
 }
@@ -297,6 +303,9 @@ impl Ledger {
                     name: &container.name,
                     image: &container.image,
                     labels: &container.labels,
+                    service: &container.service,
+                    removed: container.gone.is_some(),
+                    last_event: container.last_event,
                     exit: container.exit.as_ref().filter(|it| !it.code_in_doubt)?,
                 })
             })
@@ -323,6 +332,7 @@ impl Ledger {
 /// Counts a container to its workload, from which it does not part.
 fn join(container: &mut Container, workloads: &mut Workloads, labels: &Labels) {
     if !std::mem::replace(&mut container.introduced, true) {
+        container.service = workloads::service(labels).into();
         let key = workloads::key(labels, &container.image);
         container.workload = workloads.join(&key);
     }

@@ -110,11 +110,13 @@ impl Workloads {
     }
 }
 
+const SWARM: &str = "com.docker.swarm.service.name";
+const COMPOSE: &str = "com.docker.compose.service";
+const PROJECT: &str = "com.docker.compose.project";
+
 /// The labels of the workload that a container belongs to: its Swarm service, else its Compose
 /// service, else its image.
 pub(super) fn key(labels: &Labels, image: &str) -> String {
-    const SWARM: &str = "com.docker.swarm.service.name";
-    const COMPOSE: &str = "com.docker.compose.service";
     let label = |key: &str| short(labels.get(key).map_or("", String::as_str));
     let mut text = String::new();
     if !label(SWARM).is_empty() {
@@ -127,7 +129,7 @@ pub(super) fn key(labels: &Labels, image: &str) -> String {
         let service = "container_label_com_docker_swarm_service_name";
         push_label(&mut text, service, label(SWARM));
     } else if !label(COMPOSE).is_empty() {
-        let project = label("com.docker.compose.project");
+        let project = label(PROJECT);
         push_label(
             &mut text,
             "container_label_com_docker_compose_project",
@@ -147,6 +149,18 @@ fn short(name: &str) -> &str {
     end.map_or(name, |(at, _)| &name[..at])
 }
 
+/// What a human calls the service that a container belongs to: that of Swarm, whose name has its
+/// stack in it, else `project/service` of Compose, else nothing.
+pub(super) fn service(labels: &Labels) -> String {
+    let label = |key: &str| labels.get(key).map_or("", String::as_str);
+    match (label(SWARM), label(PROJECT), label(COMPOSE)) {
+        ("", "", service) => service.to_owned(),
+        ("", _, "") => String::new(),
+        ("", project, service) => format!("{project}/{service}"),
+        (swarm, _, _) => swarm.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,24 +176,33 @@ mod tests {
         let stack = ("com.docker.stack.namespace", "api");
         let compose = ("com.docker.compose.service", "web");
         let project = ("com.docker.compose.project", "shop");
-        for (pairs, want) in [
-            (&[][..], r#"image="nginx""#),
-            (&[stack], r#"image="nginx""#),
-            (&[project], r#"image="nginx""#),
+        for (pairs, want, service_is) in [
+            (&[][..], r#"image="nginx""#, ""),
+            (&[stack], r#"image="nginx""#, ""),
+            (&[project], r#"image="nginx""#, ""),
+            (
+                &[compose],
+                r#"container_label_com_docker_compose_service="web""#,
+                "web",
+            ),
             (
                 &[swarm, compose, project],
                 r#"container_label_com_docker_swarm_service_name="api_web""#,
+                "api_web",
             ),
             (
                 &[swarm, stack],
                 r#"container_label_com_docker_stack_namespace="api",container_label_com_docker_swarm_service_name="api_web""#,
+                "api_web",
             ),
             (
                 &[compose, project],
                 r#"container_label_com_docker_compose_project="shop",container_label_com_docker_compose_service="web""#,
+                "shop/web",
             ),
         ] {
             assert_eq!(key(&labels(pairs), "nginx"), want);
+            assert_eq!(service(&labels(pairs)), service_is);
         }
     }
 

@@ -11,8 +11,10 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use jiff::Timestamp;
 use tiny_http::{Header, Method, Request, Response, StatusCode};
 
+use crate::page;
 use crate::publication::Publication;
 use crate::telemetry::Telemetry;
 
@@ -93,12 +95,20 @@ fn respond(request: Request, site: &Site) {
     site.telemetry.answered(answer.code);
     let mut response = Response::new(
         StatusCode(answer.code),
-        vec![header("Content-Type", answer.content_type)],
+        vec![
+            header("Content-Type", answer.content_type),
+            header("X-Content-Type-Options", "nosniff"),
+        ],
         answer.body,
         Some(answer.length),
         None,
     )
     .with_chunked_threshold(usize::MAX); // The length is known, so say it.
+    if answer.content_type == HTML {
+        response.add_header(header("Content-Security-Policy", page::POLICY));
+        response.add_header(header("Referrer-Policy", "no-referrer"));
+        response.add_header(header("Cache-Control", "no-store"));
+    }
     if answer.code == 405 {
         response.add_header(header("Allow", "GET, HEAD"));
     }
@@ -155,7 +165,12 @@ fn answer(method: &Method, url: &str, site: &Site) -> Answer {
         "/-/healthy" => Answer::text(200, TEXT, "healthy\n"),
         "/-/ready" if site.publication.get().ready => Answer::text(200, TEXT, "ready\n"),
         "/-/ready" => Answer::text(503, TEXT, "not ready: no collection has worked yet\n"),
-        _ => Answer::text(200, HTML, INDEX),
+        _ => {
+            let snapshot = site.publication.get().page;
+            let only_failures = has_parameter(url, "failures");
+            let page = page::render(&snapshot, only_failures, Timestamp::now());
+            Answer::text(200, HTML, page)
+        }
     }
 }
 
@@ -171,17 +186,14 @@ fn path(target: &str) -> &str {
     target.split(['?', '#']).next().unwrap_or_default()
 }
 
-const INDEX: &str = concat!(
-    "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">",
-    "<meta name=\"viewport\" content=\"width=device-width\"><title>docker-exit-exporter</title></head>\n",
-    "<body>\n<h1>docker-exit-exporter ",
-    env!("CARGO_PKG_VERSION"),
-    "</h1>\n<p>Exit codes of stopped Docker containers, for Prometheus.</p>\n<ul>\n",
-    "<li><a href=\"/metrics\">/metrics</a></li>\n",
-    "<li><a href=\"/-/healthy\">/-/healthy</a></li>\n",
-    "<li><a href=\"/-/ready\">/-/ready</a></li>\n",
-    "</ul>\n</body>\n</html>\n"
-);
+/// Whether the query of a request's target has this parameter, whatever its value.
+fn has_parameter(target: &str, name: &str) -> bool {
+    let target = target.split('#').next().unwrap_or_default();
+    let (_, query) = target.split_once('?').unwrap_or_default();
+    query
+        .split('&')
+        .any(|it| it.split('=').next() == Some(name))
+}
 
 #[cfg(test)]
 mod tests {
@@ -206,6 +218,24 @@ mod tests {
     }
 
     #[test]
+    fn parameters() {
+        for (target, want) in [
+            ("/", false),
+            ("/?", false),
+            ("/?failures", true),
+            ("/?failures=", true),
+            ("/?a=b&failures=1", true),
+            ("http://host/?failures#top", true),
+            ("/#?failures", false),
+            ("/?failuresx", false),
+            ("/?a=failures", false),
+            ("/failures", false),
+        ] {
+            assert_eq!(has_parameter(target, "failures"), want, "{target}");
+        }
+    }
+
+    #[test]
     fn answers() {
         let site = Site {
             publication: Arc::default(),
@@ -221,6 +251,7 @@ mod tests {
         site.publication.set(Published {
             text: Arc::new("a 1\n".into()),
             ready: true,
+            ..Published::default()
         });
         for (method, url, want) in [
             ("GET", "/-/ready", 200),

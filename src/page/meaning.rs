@@ -1,0 +1,72 @@
+//! What an exit code means.
+
+use std::borrow::Cow;
+
+use crate::engine::signal_name;
+
+/// What an exit code means by the customs of Docker and of shells: 137 is "SIGKILL".
+#[must_use]
+pub fn meaning(code: i64) -> Cow<'static, str> {
+    Cow::Borrowed(match code {
+        0 => "success",
+        125 => "Docker could not run it",
+        126 => "command cannot be executed",
+        127 => "command not found",
+        129..=192 => {
+            let number = u8::try_from(code - 128).unwrap_or_default();
+            let name = signal_name(number);
+            return Cow::Owned(name.unwrap_or_else(|| format!("signal {number}")));
+        }
+        255 => "error, or not known",
+        _ => "error",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meanings() {
+        for (code, want) in [
+            (0, "success"),
+            (1, "error"),
+            (2, "error"),
+            (124, "error"),
+            (125, "Docker could not run it"),
+            (126, "command cannot be executed"),
+            (127, "command not found"),
+            (128, "error"),
+            (129, "SIGHUP"),
+            (130, "SIGINT"),
+            (131, "SIGQUIT"),
+            (132, "SIGILL"),
+            (133, "SIGTRAP"),
+            (134, "SIGABRT"),
+            (135, "SIGBUS"),
+            (136, "SIGFPE"),
+            (137, "SIGKILL"),
+            (138, "SIGUSR1"),
+            (139, "SIGSEGV"),
+            (140, "SIGUSR2"),
+            (141, "SIGPIPE"),
+            (142, "SIGALRM"),
+            (143, "SIGTERM"),
+            (159, "SIGSYS"),
+            (160, "signal 32"),
+            (161, "signal 33"),
+            (162, "SIGRTMIN+0"),
+            (165, "SIGRTMIN+3"),
+            (192, "SIGRTMIN+30"),
+            (193, "error"),
+            (255, "error, or not known"),
+            (256, "error"),
+            (-1, "error"),
+            (3_221_225_786, "error"),
+            (i64::MAX, "error"),
+            (i64::MIN, "error"),
+        ] {
+            assert_eq!(meaning(code), want, "{code}");
+        }
+    }
+}
