@@ -28,7 +28,7 @@ pub struct Snapshot {
     pub exits: usize,
     /// How many of them have another code than 0.
     pub nonzero: usize,
-    /// How many of them failed, of containers that do not run again.
+    /// How many of them are failures: nobody asked for them, and the code is not 0.
     pub failed: usize,
 }
 
@@ -110,7 +110,7 @@ impl Snapshot {
         let stopped = ledger.exits().map(|it| (it, false));
         let running = ledger.last_exits().map(|it| (it, true));
         for (entry, runs) in stopped.chain(running) {
-            failed += usize::from(!runs && is_failure(entry.exit.reason));
+            failed += usize::from(is_failure(entry.exit.reason));
             // Docker does not say when a start failed; its last event is about then.
             let at = entry.exit.finished_at.or(entry.last_event);
             let group = if entry.exit.code == 0 {

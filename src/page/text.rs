@@ -38,13 +38,22 @@ fn is_unseen(letter: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
-/// A time of day, in UTC, and how long ago that is.
+/// How long ago something was, and at which time of day, in UTC; with the date if it was not today.
 pub(super) fn time(at: Timestamp, now: Timestamp) -> String {
+    let date = at.strftime("%Y-%m-%d").to_string();
+    let year = at.strftime("%Y").to_string();
+    let format = if date == now.strftime("%Y-%m-%d").to_string() {
+        "%H:%M:%S"
+    } else if year == now.strftime("%Y").to_string() {
+        "%b %d, %H:%M:%S"
+    } else {
+        "%Y-%m-%d %H:%M:%S"
+    };
     format!(
         "<time datetime=\"{}\">{}</time> <span>{}</span>",
         at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         ago(at, now),
-        at.strftime("%Y-%m-%d %H:%M:%S"),
+        at.strftime(format),
     )
 }
 
@@ -129,10 +138,24 @@ mod tests {
 
     #[test]
     fn times_are_of_utc() {
-        let at = Timestamp::from_second(1_795_341_655).unwrap();
-        let want = "<time datetime=\"2026-11-22T10:00:55Z\">just now</time> \
-                    <span>2026-11-22 10:00:55</span>";
-        assert_eq!(time(at, at), want);
+        let now = Timestamp::from_second(1_795_341_655).unwrap();
+        for (seconds, want) in [
+            (
+                0,
+                "2026-11-22T10:00:55Z\">just now</time> <span>10:00:55</span>",
+            ),
+            (
+                11 * 3600,
+                "2026-11-21T23:00:55Z\">11 hours ago</time> <span>Nov 21, 23:00:55</span>",
+            ),
+            (
+                400 * 86_400,
+                "2025-10-18T10:00:55Z\">400 days ago</time> <span>2025-10-18 10:00:55</span>",
+            ),
+        ] {
+            let at = now - SignedDuration::from_secs(seconds);
+            assert_eq!(time(at, now), format!("<time datetime=\"{want}"));
+        }
     }
 
     #[test]
