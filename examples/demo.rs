@@ -78,7 +78,7 @@ fn at_the_start() -> Vec<Container> {
     vec![
         shop(1, "web").start(),
         shop(2, "worker").start(),
-        shop(3, "migrate").start().exit(0),
+        after(shop(3, "migrate").start(), 2).exit(0),
         not_found,
         ended(4, "backup", "restic/restic:0.17.3", 1, [47, 312]),
         ended(
@@ -100,6 +100,12 @@ fn at_the_start() -> Vec<Container> {
     ]
 }
 
+/// The same, started so many seconds ago.
+fn after(mut container: Container, seconds: i64) -> Container {
+    container.started_at = Some(Timestamp::now() - SignedDuration::from_secs(seconds));
+    container
+}
+
 /// One that ended so many seconds ago, after so many.
 fn ended(number: u64, name: &str, image: &str, code: i64, [ago, ran]: [i64; 2]) -> Container {
     let mut container = Container::exited(number, name, code);
@@ -114,7 +120,7 @@ fn ended(number: u64, name: &str, image: &str, code: i64, [ago, ran]: [i64; 2]) 
 /// crashes, a job that is removed as soon as it has ended.
 fn live(engine: &FakeEngine) {
     thread::sleep(PACE);
-    let worker = at_the_start().remove(1);
+    let worker = after(at_the_start().remove(1), 93);
     engine.happen("oom", &worker, &[]);
     engine.end(&worker, 137);
     thread::sleep(PACE);
