@@ -159,7 +159,7 @@ fn an_outage_is_seen_and_says_since_when() {
     for want in [
         "<title>Docker is down",
         "no Docker socket at",
-        "What is shown here was so at 2",
+        "Its containers were last listed at 2",
         "<bdi>web</bdi>",
     ] {
         assert!(page.contains(want), "{want}\n{page}");

@@ -442,6 +442,34 @@ fn readers_that_stop() {
     debug_assertions,
     ignore = "of a release binary: cargo test --release --test siege"
 )]
+fn sixty_who_read_the_page() {
+    Besieged::with_containers(900, "shop").attack("the page, 60 at a time", |it| {
+        thread::scope(|scope| {
+            for _ in 0..60 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let Ok(mut stream) = it.connect() else {
+                            continue;
+                        };
+                        let mut page = String::new();
+                        let asked = stream.write_all(b"GET / HTTP/1.0\r\n\r\n");
+                        // Who is sent away by the gate gets nothing; who is answered gets all.
+                        if asked.is_ok() && stream.read_to_string(&mut page).is_ok() {
+                            let whole = page.is_empty() || page.ends_with("</html>\n");
+                            assert!(whole, "{} bytes", page.len());
+                        }
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
 fn a_thousand_connections_a_second() {
     Besieged::start().attack("1,000 connections a second for 5 s", |it| {
         let start = Instant::now();

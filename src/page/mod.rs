@@ -78,7 +78,7 @@ fn host(page: &mut String, snapshot: &Snapshot, now: Timestamp) {
     let (class, says) = match docker {
         Docker::NotAsked => ("", "was not asked yet"),
         Docker::Up => ("up", "answers"),
-        Docker::Down { .. } => ("down", "does not answer as it should"),
+        Docker::Down { .. } => ("down", "down"),
     };
     *page += &format!(
         "<header>\n<h1>Container exits</h1>\n\
@@ -93,14 +93,14 @@ fn host(page: &mut String, snapshot: &Snapshot, now: Timestamp) {
             "What was known of its containers is too old to be shown.".to_owned()
         }
         Some(at) => format!(
-            "What is shown here was so at {}, {}.",
+            "Its containers were last listed at {}, {}.",
             utc(*at),
             ago(*at, now)
         ),
     };
     *page += &format!(
-        "<p class=\"alarm\" role=\"alert\"><strong>Docker cannot be read</strong> since {}, {}: \
-         {}.<br>{known}</p>\n",
+        "<p class=\"alarm\" role=\"alert\"><strong>Docker cannot be read</strong> since {}, {}.<br>\
+         {}<br>{known}</p>\n",
         utc(*since),
         ago(*since, now),
         Text(why),

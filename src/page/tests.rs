@@ -145,9 +145,9 @@ fn an_outage_stands_out_and_says_how_old_the_rest_is() {
     let page = render(&down, false, now());
     for want in [
         "<title>Docker is down · Container exits</title>",
-        "<strong>Docker cannot be read</strong> since 2026-11-22 09:58:55 UTC, 2 minutes ago: \
-         no Docker socket at /&lt;b&gt;.",
-        "What is shown here was so at 2026-11-22 09:58:45 UTC, 2 minutes ago.",
+        "<strong>Docker cannot be read</strong> since 2026-11-22 09:58:55 UTC, 2 minutes ago.<br>\
+         no Docker socket at /&lt;b&gt;<br>",
+        "Its containers were last listed at 2026-11-22 09:58:45 UTC, 2 minutes ago.",
         "<bdi>web</bdi>",
     ] {
         assert!(page.contains(want), "{want}\n{page}");
