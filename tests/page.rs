@@ -222,5 +222,5 @@ fn a_page_of_many_containers_is_short_and_made_in_no_time() {
         page(&exporter, "/");
     }
     let took = start.elapsed() / 20;
-    assert!(took < Duration::from_millis(250), "{took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }

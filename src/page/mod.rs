@@ -41,7 +41,7 @@ const RENEWED: u32 = 10;
 /// Renders the page, with all exits or with those only that have another code than 0.
 #[must_use]
 pub fn render(snapshot: &Snapshot, only_failures: bool, now: Timestamp) -> String {
-    let mut page = String::with_capacity(STYLE.len() + 4096 + snapshot.rows.len() * 512);
+    let mut page = String::with_capacity(STYLE.len() + 4096 + snapshot.rows.len().min(MOST) * 512);
     head(&mut page, snapshot);
     host(&mut page, snapshot, now);
     if !snapshot.states.is_empty() {
@@ -82,7 +82,8 @@ fn host(page: &mut String, snapshot: &Snapshot, now: Timestamp) {
     };
     *page += &format!(
         "<header>\n<h1>Container exits</h1>\n\
-         <p><span class=\"dot {class}\">Docker {version} {says}</span></p>\n<p>{listed}</p>\n</header>\n"
+         <p><span class=\"dot {class}\">Docker {version} {says}</span></p>\n\
+         <p>{listed}</p>\n</header>\n"
     );
     let Docker::Down { since, why } = docker else {
         return;
