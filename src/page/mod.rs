@@ -2,7 +2,7 @@
 //! day go in, HTML comes out.
 //!
 //! It is one document without a script, and a policy that lets none run and nothing be loaded. All
-//! that comes from Docker stands between tags, as [text](Text); none of it in an attribute.
+//! that comes from Docker stands between tags, as text; none of it in an attribute.
 
 mod meaning;
 mod snapshot;
