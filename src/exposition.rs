@@ -86,6 +86,12 @@ fn exits(text: &mut String, ledger: &Ledger) {
     for Entry { labels, exit, .. } in ledger.exits() {
         reason.sample(&with_reason(labels, exit.reason), 1);
     }
+    let help =
+        "Whether a newer container of the same service and slot or number stands on this host.";
+    let mut superseded = Family::new(text, "container_exit_superseded", "gauge", help);
+    for (Entry { labels, .. }, value) in ledger.exits_superseded() {
+        superseded.sample(labels, u8::from(value));
+    }
     // It is a gauge, but promtool takes a gauge's `_count` for part of a histogram.
     let help = "Restarts of the container by its restart policy.";
     Family::new(text, "container_restart_count", "untyped", help)

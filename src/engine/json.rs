@@ -31,6 +31,7 @@ pub struct Listed<'a> {
     pub image: Cow<'a, str>,
     /// What it does, and how its last run ended.
     pub status: Status,
+    created: Option<&'a RawValue>,
     labels: Option<&'a RawValue>,
 }
 
@@ -39,6 +40,12 @@ impl Listed<'_> {
     #[must_use]
     pub fn labels(&self) -> Labels {
         labels(self.labels)
+    }
+
+    /// When it was made, in seconds since 1970.
+    #[must_use]
+    pub fn created(&self) -> Option<i64> {
+        scalar(self.created).filter(|second| *second > 0)
     }
 }
 
@@ -100,6 +107,7 @@ enum Key {
     Id,
     Names,
     Image,
+    Created,
     State,
     Status,
     Labels,
@@ -115,13 +123,14 @@ impl<'de> Visitor<'de> for ElementVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut id, mut names, mut image) = (None, None, None);
+        let (mut id, mut names, mut image, mut created) = (None, None, None, None);
         let (mut state, mut status, mut labels) = (None, None, None);
         while let Some(key) = map.next_key()? {
             let place: &mut Option<&'de RawValue> = match key {
                 Key::Id => &mut id,
                 Key::Names => &mut names,
                 Key::Image => &mut image,
+                Key::Created => &mut created,
                 Key::State => &mut state,
                 Key::Status => &mut status,
                 Key::Labels => &mut labels,
@@ -141,6 +150,7 @@ impl<'de> Visitor<'de> for ElementVisitor {
             name: own_name(names).unwrap_or_default(),
             image: text(image).unwrap_or_default(),
             status: Status::parse(text(state).as_deref(), &text(status).unwrap_or_default()),
+            created,
             labels,
         })))
     }
@@ -265,6 +275,8 @@ pub(super) fn scalar<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Optio
 pub struct Inspected {
     /// `Id`.
     pub id: Option<String>,
+    /// `Created`: when it was made.
+    pub created: Option<Timestamp>,
     /// `State.Status`.
     pub state: Option<State>,
     /// `State.ExitCode`.
@@ -301,9 +313,16 @@ impl Inspected {
     /// # Errors
     /// If it is not a JSON object.
     pub fn parse(text: &str) -> serde_json::Result<Self> {
-        let [id, state, restarts, config, host_config] = fields(
+        let [id, created, state, restarts, config, host_config] = fields(
             text,
-            ["Id", "State", "RestartCount", "Config", "HostConfig"],
+            [
+                "Id",
+                "Created",
+                "State",
+                "RestartCount",
+                "Config",
+                "HostConfig",
+            ],
         )?;
         let [status, code, error, oom_killed, started_at, finished_at] = fields_of(
             state,
@@ -324,6 +343,7 @@ impl Inspected {
         let error = error.and_then(|raw| text_within(raw, limits::ERROR_BYTES));
         Ok(Self {
             id: text(id),
+            created: time(created),
             state: text(status).and_then(|word| State::parse(&word)),
             code: scalar(code),
             error: error.unwrap_or_default().into_owned(),

@@ -15,6 +15,7 @@ use crate::labels::{self, Filter};
 
 use super::exit::{Exit, OUT_OF_ORDER, later};
 use super::sighting::Sighting;
+use super::succession::{Birth, Known, Place};
 use super::workloads::Key;
 use super::{NotInspected, Taken};
 
@@ -68,6 +69,10 @@ pub(super) struct Container {
     configured: bool,
     /// The workload that its exits are counted for; `None` if there are too many.
     pub(super) workload: Option<Key>,
+    /// What it holds of a service; `None` if it is of none.
+    pub(super) place: Option<Box<Place>>,
+    /// When it was made.
+    pub(super) birth: Birth,
     /// Its labels were seen.
     pub(super) introduced: bool,
     /// It has a Docker label with the name of the attribute that has the code in a `die` event.
@@ -352,6 +357,7 @@ impl Container {
             self.cgroup_parent = inspected.cgroup_parent.as_str().into();
             self.labelled = false;
         }
+        self.birth.learn(inspected.created, Known::Exactly);
         self.stop_signal = inspected.stop_signal.or(self.stop_signal);
         self.failed_inspects = 0;
         self.awaits_inspect = false;

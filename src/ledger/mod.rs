@@ -6,6 +6,7 @@ mod exit;
 mod news;
 mod removal;
 mod sighting;
+mod succession;
 mod workloads;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +21,7 @@ use crate::labels::Filter;
 use container::{Container, Next};
 pub use exit::Exit;
 pub use news::News;
+use succession::{Known, Place};
 pub use workloads::Workloads;
 
 /// When a listing was taken.
@@ -89,6 +91,8 @@ pub struct Ledger {
     listings: u64,
     /// Containers that are known from events alone, and are not removed.
     unlisted: usize,
+    /// How many containers were seen for the first time, at most.
+    seen: u64,
     leaves_to_events: bool,
     keeps_back: bool,
     /// Ids of containers that are shown no more, the oldest first.
@@ -112,6 +116,7 @@ impl Ledger {
             started,
             listings: 0,
             unlisted: 0,
+            seen: 0,
             leaves_to_events: false,
             keeps_back: false,
             buried: VecDeque::new(),
@@ -141,7 +146,8 @@ impl Ledger {
         self.states = [0; State::ALL.len()];
         self.leaves_to_events = false;
         let mut pending = Vec::new();
-        for listed in containers {
+        let seen = self.number(containers);
+        for (listed, seen) in containers.iter().zip(seen) {
             let id = Box::from(&*listed.id);
             let container = self.containers.entry(id).or_default();
             if container.listed == self.listings {
@@ -165,6 +171,11 @@ impl Ledger {
                 let labels = listed.labels();
                 container.take_labels(&labels);
                 join(container, &mut self.workloads, &labels);
+                container.place = Place::of(&labels).map(Box::new);
+                container.birth.learn_second(listed.created());
+                if container.birth.seen == 0 {
+                    container.birth.seen = seen;
+                }
             }
             match container.see(listed, taken) {
                 Next::Nothing => {}
@@ -192,6 +203,23 @@ impl Ledger {
         pending.into_iter().map(|(_, _, id)| id).collect()
     }
 
+    /// Numbers the containers of a listing by their age, beyond all numbers before. The Engine sorts
+    /// them, to the nanosecond: Docker has the newest first, Podman last.
+    fn number(&mut self, containers: &[Listed<'_>]) -> impl Iterator<Item = u64> + use<> {
+        let count = containers.len() as u64;
+        let ends = containers.first().zip(containers.last());
+        let newest_last = ends.is_some_and(|(first, last)| first.created() < last.created());
+        let from = self.seen + 1;
+        self.seen += count;
+        (0..count).map(move |at| {
+            if newest_last {
+                from + at
+            } else {
+                from + count - 1 - at
+            }
+        })
+    }
+
     /// Whether the last listing had something so young that it was left to events.
     #[must_use]
     pub fn leaves_something_to_events(&self) -> bool {
@@ -213,6 +241,10 @@ impl Ledger {
             self.unlisted += 1;
         }
         let container = self.containers.entry(id).or_default();
+        if !is_known {
+            self.seen += 1;
+            container.birth.seen = self.seen;
+        }
         container.touch(event.time);
         container.rename(event.name());
         let is_new = !container.introduced;
@@ -223,12 +255,14 @@ impl Ledger {
             }
             container.take_image(event.image(), true);
             if is_new {
+                container.place = Place::of(&labels).map(Box::new);
                 join(container, &mut self.workloads, &labels);
             }
         }
         let mut untold = None;
         match event.action {
-            Action::Create | Action::Rename | Action::Pause | Action::Unpause => {}
+            Action::Create => container.birth.learn(Some(event.time), Known::Event),
+            Action::Rename | Action::Pause | Action::Unpause => {}
             Action::Start => container.start(event.time),
             Action::Kill => {
                 if let Some(signal) = event.signal() {
@@ -286,19 +320,20 @@ impl Ledger {
 
     /// The exits of all containers whose last run is over, in the order of their ids.
     pub fn exits(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.entries(false)
+        self.shown(false).map(|(_, entry)| entry)
     }
 
     /// The exits before of all containers that run again, in the order of their ids.
     pub fn last_exits(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.entries(true)
+        self.shown(true).map(|(_, entry)| entry)
     }
 
-    fn entries(&self, runs: bool) -> impl Iterator<Item = Entry<'_>> {
+    /// The containers that run, or do not, and have an exit to show.
+    fn shown(&self, runs: bool) -> impl Iterator<Item = (&Container, Entry<'_>)> {
         let all = self.containers.iter();
         all.filter(move |(_, it)| it.runs == runs && !it.buried && !(runs && it.gone.is_some()))
             .filter_map(|(id, container)| {
-                Some(Entry {
+                let entry = Entry {
                     id,
                     name: &container.name,
                     image: &container.image,
@@ -307,7 +342,8 @@ impl Ledger {
                     removed: container.gone.is_some(),
                     last_event: container.last_event,
                     exit: container.exit.as_ref().filter(|it| !it.code_in_doubt)?,
-                })
+                };
+                Some((container, entry))
             })
     }
 
