@@ -244,6 +244,7 @@ impl Ledger {
         if !is_known {
             self.seen += 1;
             container.birth.seen = self.seen;
+            container.birth.learn(Some(event.time), Known::Before);
         }
         container.touch(event.time);
         container.rename(event.name());

@@ -52,8 +52,7 @@ impl Place {
     }
 }
 
-/// When a container was made, by the finest that is known of it; what is known of later counts as
-/// newer.
+/// When a container was made, by the finest that is known of it.
 ///
 /// A listing tells the second alone, which is taken for its end: what ends is inspected, so it is
 /// the one that runs whose fraction is not known. Where two are still the same, the one that was
@@ -70,6 +69,8 @@ pub(super) struct Birth {
 pub(super) enum Known {
     #[default]
     Not,
+    /// It was before its first event that was seen.
+    Before,
     /// To the second, by a listing.
     Listed,
     /// By the `create` event, which is made a moment later.
@@ -109,7 +110,7 @@ impl Ledger {
     /// Of each place the newest container that stands.
     fn newest(&self) -> HashMap<&Place, Birth> {
         let mut newest = HashMap::new();
-        for container in self.containers.values().filter(|it| it.stands()) {
+        for container in self.containers.values().filter(|it| it.succeeds()) {
             if let Some(place) = container.place.as_deref() {
                 let birth = newest.entry(place).or_insert(container.birth);
                 *birth = container.birth.max(*birth);
@@ -120,8 +121,10 @@ impl Ledger {
 }
 
 impl Container {
-    fn stands(&self) -> bool {
-        self.gone.is_none() && !self.buried
+    /// Whether it stands, and may be after another: of when it was made must be known more than
+    /// what came before, since a failure that is hidden is worse than one that is shown.
+    fn succeeds(&self) -> bool {
+        self.gone.is_none() && !self.buried && self.birth.known > Known::Before
     }
 }
 
