@@ -70,7 +70,7 @@ pub(super) struct Container {
     /// The workload that its exits are counted for; `None` if there are too many.
     pub(super) workload: Option<Key>,
     /// What it holds of a service; `None` if it is of none.
-    pub(super) place: Option<Box<Place>>,
+    pub(super) place: Option<Place>,
     /// When it was made.
     pub(super) birth: Birth,
     /// Its labels were seen.

@@ -171,7 +171,7 @@ impl Ledger {
                 let labels = listed.labels();
                 container.take_labels(&labels);
                 join(container, &mut self.workloads, &labels);
-                container.place = Place::of(&labels).map(Box::new);
+                container.place = Place::of(&labels);
                 container.birth.learn_second(listed.created());
                 if container.birth.seen == 0 {
                     container.birth.seen = seen;
@@ -256,7 +256,7 @@ impl Ledger {
             }
             container.take_image(event.image(), true);
             if is_new {
-                container.place = Place::of(&labels).map(Box::new);
+                container.place = Place::of(&labels);
                 join(container, &mut self.workloads, &labels);
             }
         }
