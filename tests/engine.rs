@@ -44,6 +44,8 @@ mod privileges;
 mod reasons;
 #[path = "engine/restarts.rs"]
 mod restarts;
+#[path = "engine/stack.rs"]
+mod stack;
 #[path = "engine/swarm.rs"]
 mod swarm;
 #[path = "engine/workloads.rs"]

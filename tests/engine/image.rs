@@ -281,6 +281,18 @@ fn logs(engine: &Engine) -> String {
 /// An Engine with the exporter's image and two exits to show.
 fn engine_with_image() -> Engine {
     let engine = Engine::new();
+    build_image(&engine, EXPORTER);
+    for code in ["0", "3"] {
+        engine.run(
+            code,
+            &["--network=none", IMAGE, "sh", "-c", &format!("exit {code}")],
+        );
+    }
+    engine
+}
+
+/// Builds the exporter's image under that name.
+pub(crate) fn build_image(engine: &Engine, name: &str) {
     let context = engine.folder.join("context");
     fs::create_dir_all(context.join("dist")).unwrap();
     fs::copy(static_binary(), context.join("dist/docker-exit-exporter")).unwrap();
@@ -292,16 +304,9 @@ fn engine_with_image() -> Engine {
         "--build-arg",
         "BINARY=prebuilt",
         "--tag",
-        EXPORTER,
+        name,
         &context.display().to_string(),
     ]);
-    for code in ["0", "3"] {
-        engine.run(
-            code,
-            &["--network=none", IMAGE, "sh", "-c", &format!("exit {code}")],
-        );
-    }
-    engine
 }
 
 /// The release build as one static file for this machine, made once for all tests.
@@ -345,6 +350,6 @@ fn static_binary() -> &'static Path {
 }
 
 /// A file of the project.
-fn project(file: &str) -> PathBuf {
+pub(crate) fn project(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
 }

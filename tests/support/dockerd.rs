@@ -5,6 +5,7 @@
 //! neither stop it nor change its socket.
 
 use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -63,7 +64,8 @@ impl Engine {
         engine
     }
 
-    /// A private one in a network of its own, running: to form a Swarm takes fixed ports and makes a bridge.
+    /// A private one in a network of its own, running: to form a Swarm takes fixed ports and makes a bridge. Its containers
+    /// find its socket where any other one's is, in `/var/run`.
     pub(crate) fn private_with_network() -> Self {
         let mut engine = Self::absent();
         engine.own_network = true;
@@ -109,8 +111,10 @@ impl Engine {
             .unwrap();
         let mut command = if self.own_network {
             let mut command = Command::new("unshare");
-            let script = "busybox ip link set lo up && exec dockerd \"$@\"";
-            command.args(["--net", "--", "sh", "-c", script, "dockerd"]);
+            let script =
+                "busybox ip link set lo up && mount --bind \"$0\" /run && exec dockerd \"$@\"";
+            let folder = self.folder.display().to_string();
+            command.args(["--net", "--mount", "--", "sh", "-c", script, &folder]);
             command
         } else {
             Command::new("dockerd")
@@ -266,6 +270,32 @@ impl Engine {
             .unwrap_or_else(|e| {
                 panic!("no Docker client ({e}): is it installed (Debian: docker.io)?")
             })
+    }
+
+    /// What a port answers in the network of a private one that has its own: the body of a 200.
+    ///
+    /// # Errors
+    ///
+    /// What came instead.
+    pub(crate) fn get(&self, port: u16, path: &str) -> Result<String, String> {
+        let daemon = self.daemon.as_ref().expect("it does not run").id();
+        let mut client = Command::new("nsenter")
+            .arg(format!("--net=/proc/{daemon}/ns/net"))
+            .args(["busybox", "nc", "-w", "5", "127.0.0.1", &port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("there should be an nsenter");
+        let mut request = client.stdin.take().unwrap();
+        let sent = request.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
+        let output = client.wait_with_output().unwrap();
+        drop(request);
+        let text = String::from_utf8_lossy(&output.stdout);
+        match text.split_once("\r\n\r\n") {
+            Some((head, body)) if head.starts_with("HTTP/1.0 200 ") => Ok(body.to_owned()),
+            _ => Err(format!("no answer of {port}{path}: {sent:?}, {output:?}")),
+        }
     }
 
     /// What `docker inspect` says of every container in the Engine, other people's too.
