@@ -75,11 +75,12 @@ fn the_stack_file_shows_a_service_that_fails_and_recovers() {
         if count <= RETRIES {
             return Err(format!("so far {count} tasks"));
         }
-        let names = tasks
-            .iter()
-            .map(|it| it["Name"].as_str().unwrap()[1..].to_owned());
-        let mut wanted: BTreeMap<String, f64> = names.clone().map(|name| (name, 1.0)).collect();
-        wanted.extend(names.last().map(|name| (name, 0.0)));
+        let names = tasks.iter().map(|it| it["Name"].as_str().unwrap());
+        let names = names.map(|name| name.trim_start_matches('/').to_owned());
+        let wanted: BTreeMap<_, _> = names
+            .zip(1..)
+            .map(|(name, at)| (name, at < count))
+            .collect();
         let shown = superseded(&engine, &crash)?;
         if shown == wanted {
             Ok(shown)
@@ -94,7 +95,7 @@ fn the_stack_file_shows_a_service_that_fails_and_recovers() {
         let running = tasks(&engine, &crash)?;
         let runs = running.iter().any(|it| it["State"]["Running"] == true);
         let same = shown.keys().eq(exits.keys());
-        if runs && same && shown.values().all(|value| *value == 1.0) {
+        if runs && same && shown.values().all(|superseded| *superseded) {
             Ok(())
         } else {
             Err(format!("one runs: {runs}; shown: {shown:?}"))
@@ -161,7 +162,7 @@ fn is_as_the_file_says(engine: &Engine, container: &Value) {
 }
 
 /// Of each exit of the service that is shown, by the task's name, whether it is superseded; the labels are checked.
-fn superseded(engine: &Engine, service: &str) -> Result<BTreeMap<String, f64>, String> {
+fn superseded(engine: &Engine, service: &str) -> Result<BTreeMap<String, bool>, String> {
     let metrics = Metrics::parse(&engine.get(PORT, "/metrics")?);
     let of_it = |name| {
         let samples = metrics.named(name);
@@ -172,15 +173,20 @@ fn superseded(engine: &Engine, service: &str) -> Result<BTreeMap<String, f64>, S
     assert_eq!(codes.len(), values.len());
     for (code, value) in codes.iter().zip(&values) {
         assert_eq!(code.labels, value.labels);
-        assert_eq!(code.value, 3.0, "{code:?}");
+        assert_eq!(code.value.to_string(), "3", "{code:?}");
         let task = &value.labels["container_label_com_docker_swarm_task_name"];
         assert_eq!(*task, value.labels["name"]);
         assert!(task.starts_with(&format!("{service}.1.")), "{task}");
     }
-    let values = values.into_iter();
-    Ok(values
-        .map(|it| (it.labels["name"].clone(), it.value))
-        .collect())
+    let values = values.into_iter().map(|it| {
+        let superseded = match it.value.to_string().as_str() {
+            "0" => false,
+            "1" => true,
+            _ => panic!("{it:?}"),
+        };
+        (it.labels["name"].clone(), superseded)
+    });
+    Ok(values.collect())
 }
 
 /// What `docker inspect` says of the containers of a service.

@@ -188,9 +188,12 @@ impl Host {
     /// The exits as `id` or, of what is superseded, `(id)`.
     pub(crate) fn exits(&self) -> String {
         let exits = self.ledger.exits_superseded();
-        let ids = exits.map(|(entry, superseded)| match superseded {
-            true => format!("({})", entry.id),
-            false => entry.id.to_owned(),
+        let ids = exits.map(|(entry, superseded)| {
+            if superseded {
+                format!("({})", entry.id)
+            } else {
+                entry.id.to_owned()
+            }
         });
         ids.collect::<Vec<_>>().join(" ")
     }
