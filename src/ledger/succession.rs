@@ -134,8 +134,8 @@ mod tests {
         Place::of(&pairs.iter().map(owned).collect())
     }
 
-    fn swarm(service: &str, slot: &str) -> Option<Place> {
-        Some(Place::new(&["swarm", service, slot]))
+    fn swarm(service: &str, slot: &str) -> Place {
+        Place::new(&["swarm", service, slot])
     }
 
     #[test]
@@ -144,13 +144,13 @@ mod tests {
         let id = ("swarm.service.id", "kz");
         let task = |name| ("swarm.task.name", name);
         for (pairs, want) in [
-            (&[name, id, task("web.3.zm")][..], swarm("kz", "3")),
-            (&[name, task("web.3.zm")], swarm("web", "3")),
-            (&[id, task("web.t7tw.zm")], swarm("kz", "t7tw")),
-            (&[id, task("a.b.3.zm")], swarm("kz", "3")),
+            (&[name, id, task("web.3.zm")][..], Some(swarm("kz", "3"))),
+            (&[name, task("web.3.zm")], Some(swarm("web", "3"))),
+            (&[id, task("web.t7tw.zm")], Some(swarm("kz", "t7tw"))),
+            (&[id, task("a.b.3.zm")], Some(swarm("kz", "3"))),
             (
                 &[id, ("swarm.service.name", ""), task("w.1.z")],
-                swarm("kz", "1"),
+                Some(swarm("kz", "1")),
             ),
             (&[id], None),
             (&[id, task("")], None),
