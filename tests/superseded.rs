@@ -220,14 +220,41 @@ fn within_one_second_the_finest_that_is_known_decides() {
         host.list(&all[..count]);
     }
     assert_eq!(host.exits(), "x (y) (z)");
-    // Events.
+    // Also if the one before was longer.
+    let others = ["o", "p"].map(|id| Made::new(id, &json!({}), -5_000));
     let mut host = Host::new();
-    for made in &all {
-        made.events()
-            .iter()
-            .for_each(|(_, event)| host.happened(event));
+    host.no_inspects = true;
+    host.list_in_order(&[&all[0], &others[0], &others[1]]);
+    host.list_in_order(&[&all[1], &all[0]]);
+    assert_eq!(host.exits(), "y (z)");
+}
+
+#[test]
+fn within_one_second_events_decide() {
+    let labels = task("web", "1", "t");
+    let z = Made::new("z", &labels, 100).died(200);
+    let y = Made::new("y", &labels, 500).died(600);
+    let tell = |host: &mut Host, made: &Made| {
+        for (_, event) in made.events() {
+            host.happened(&event);
+        }
+    };
+    let mut host = Host::new();
+    tell(&mut host, &z);
+    tell(&mut host, &y);
+    assert_eq!(host.exits(), "y (z)");
+    // Those of some Engines tell the second alone.
+    let mut host = Host::new();
+    for made in [&z, &y] {
+        host.happened(&made.event("create", 0));
+        host.happened(&made.event("die", 600));
     }
-    assert_eq!(host.exits(), "x (y) (z)");
+    assert_eq!(host.exits(), "y (z)");
+    // The one before was inspected.
+    let mut host = Host::new();
+    host.list(std::slice::from_ref(&z));
+    tell(&mut host, &y);
+    assert_eq!(host.exits(), "y (z)");
 }
 
 #[test]
