@@ -112,14 +112,15 @@ fn the_stack_file_shows_a_service_that_fails_and_recovers() {
             other => Err(format!("{other:?}")),
         }
     });
-    let replicas = engine.docker(&[
-        "service",
-        "ls",
-        "--format",
-        "{{.Name}} {{.Mode}} {{.Replicas}}",
-    ]);
-    let wanted = "exits_docker-exit-exporter global 1/1";
-    assert!(replicas.lines().any(|it| it == wanted), "{replicas}");
+    until("the Swarm knows", &engine, || {
+        let format = "{{.Name}} {{.Mode}} {{.Replicas}}";
+        let replicas = engine.docker(&["service", "ls", "--format", format]);
+        let wanted = "exits_docker-exit-exporter global 1/1";
+        match replicas.lines().find(|it| *it == wanted) {
+            Some(_) => Ok(()),
+            None => Err(replicas),
+        }
+    });
     engine.docker(&["service", "rm", &crash]);
     engine.docker(&["stack", "rm", "exits"]);
 }
