@@ -1,8 +1,8 @@
 //! The exporter's own binary and image against a real Docker Engine, and against a real Podman.
 //!
-//! Needs root, Docker's Engine and client, Podman with runc, a static busybox and promtool (Debian: docker.io, podman,
-//! runc, busybox-static and prometheus), and starts Engines of its own (see [`dockerd`] and [`podman`]). Hence ignored by
-//! default:
+//! Needs root, Docker's Engine and client, Podman with runc, a static busybox, Prometheus and promtool (Debian: docker.io,
+//! podman, runc, busybox-static and prometheus), and starts Engines of its own (see [`dockerd`] and [`podman`]). Hence
+//! ignored by default:
 //!
 //! ```text
 //! cargo test --test engine -- --ignored --test-threads=1
@@ -17,6 +17,8 @@ mod exporter;
 mod metrics;
 #[path = "support/podman.rs"]
 mod podman;
+#[path = "support/prometheus.rs"]
+mod prometheus;
 #[path = "support/waiting.rs"]
 mod waiting;
 
@@ -48,5 +50,7 @@ mod restarts;
 mod stack;
 #[path = "engine/swarm.rs"]
 mod swarm;
+#[path = "engine/prometheus.rs"]
+mod with_prometheus;
 #[path = "engine/workloads.rs"]
 mod workloads;
