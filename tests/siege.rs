@@ -53,7 +53,7 @@ struct Besieged {
     before: Footprint,
     /// Resident memory before, in kB.
     before_kb: u64,
-    _engine: FakeEngine,
+    engine: FakeEngine,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -97,7 +97,7 @@ impl Besieged {
                 descriptors: 0,
             },
             before_kb: 0,
-            _engine: engine,
+            engine,
             _alone: alone,
         };
         // The scrapes of a moment ago are to be forgotten first.
@@ -264,6 +264,33 @@ fn reset(stream: TcpStream) {
     drop(stream);
 }
 
+/// Reads one answer, of which the other side keeps the connection open.
+fn read_answer(stream: &mut TcpStream) -> io::Result<()> {
+    let mut text = Vec::new();
+    let mut piece = [0; 4096];
+    while !text.ends_with(b"\r\n\r\nhealthy\n") {
+        match stream.read(&mut piece)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            count => text.extend_from_slice(&piece[..count]),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the other side has ended each of these, which take nothing.
+fn until_ended(streams: Vec<TcpStream>) {
+    for mut stream in streams {
+        let gone = eventually(PATIENCE, || {
+            // A socket whose other side has ended it takes nothing more.
+            match stream.write_all(b"\r\n") {
+                Ok(()) => Err("a stopped reader is still there".to_owned()),
+                Err(_) => Ok(()),
+            }
+        });
+        gone.expect("an end");
+    }
+}
+
 /// Waits until the other side ends the connection; what it says is of no interest.
 fn until_closed(stream: &mut TcpStream) {
     let mut piece = [0; 4096];
@@ -417,17 +444,7 @@ fn readers_that_stop() {
             })
             .collect();
         assert_eq!(streams.len(), 60);
-        // Each is cut off in the middle: what is read then is not all.
-        for mut stream in streams {
-            let gone = eventually(PATIENCE, || {
-                // A socket whose other side has ended it takes nothing more.
-                match stream.write_all(b"\r\n") {
-                    Ok(()) => Err("a stopped reader is still there".to_owned()),
-                    Err(_) => Ok(()),
-                }
-            });
-            gone.expect("an end");
-        }
+        until_ended(streams);
         it.exporter.until("they are counted", |metrics| {
             match metrics.value("docker_exit_exporter_connections_refused_total", &[]) {
                 Some(60.0) => Ok(()),
@@ -462,6 +479,60 @@ fn sixty_who_read_the_page() {
                 });
             }
         });
+    });
+}
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
+fn clients_that_ask_again_and_again() {
+    Besieged::start().attack("100 busy clients", |it| {
+        let end = Instant::now() + Duration::from_secs(5);
+        thread::scope(|scope| {
+            for _ in 0..100 {
+                scope.spawn(|| {
+                    // Nobody of them is ever late.
+                    let ask = |stream: &mut TcpStream| {
+                        stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")?;
+                        read_answer(stream)
+                    };
+                    while Instant::now() < end {
+                        if let Ok(mut stream) = it.connect() {
+                            while Instant::now() < end && ask(&mut stream).is_ok() {}
+                        }
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
+fn readers_of_a_text_that_changes() {
+    // More than what the system takes for them, and 60 of it would be 200 MB.
+    let label = "long".repeat(200);
+    Besieged::with_containers(700, &label).attack("60 readers of 60 texts", |it| {
+        let mut streams = Vec::new();
+        for number in 0..60 {
+            let container = Container::running(10_000 + number, "job");
+            it.engine.run(&container);
+            it.engine.end(&container, 5);
+            it.engine.destroy(&container);
+            thread::sleep(Duration::from_millis(70));
+            let stream = it.connect().and_then(|mut stream| {
+                set_socket_recv_buffer_size(&stream, 4096)?;
+                stream.write_all(SCRAPE)?;
+                Ok(stream)
+            });
+            streams.extend(stream);
+        }
+        until_ended(streams);
     });
 }
 
