@@ -1,7 +1,9 @@
 //! The thread that follows the Engine's events: it reads, parses and passes on, and nothing else,
 //! since an Engine drops events for a reader that is slow.
 
+use std::collections::hash_map::RandomState;
 use std::collections::{HashSet, VecDeque};
+use std::hash::BuildHasher;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -96,14 +98,14 @@ fn pass_on(messages: &Queue<Message>, message: Message) {
 #[derive(Debug)]
 struct Memory {
     last: Timestamp,
-    events: HashSet<Key>,
-    order: VecDeque<Key>,
+    /// Hashes of their times, containers and actions: two of 16,384 are the same once in 10^11 times.
+    events: HashSet<u64>,
+    order: VecDeque<(Timestamp, u64)>,
+    hashes: RandomState,
     opened: bool,
     /// A new stream has not yet repeated anything.
     gap: bool,
 }
-
-type Key = (Timestamp, String, &'static str);
 
 impl Memory {
     fn new(started: Timestamp) -> Self {
@@ -111,6 +113,7 @@ impl Memory {
             last: started,
             events: HashSet::new(),
             order: VecDeque::new(),
+            hashes: RandomState::new(),
             opened: false,
             gap: false,
         }
@@ -136,8 +139,9 @@ impl Memory {
             }
             Line::Bad(why) => vec![Message::Bad(why)],
             Line::Event(event) => {
-                let key = (event.time, event.id.clone(), event.action.name());
-                if self.events.contains(&key) {
+                let id = (event.time, &event.id, event.action.name());
+                let key = (event.time, self.hashes.hash_one(id));
+                if self.events.contains(&key.1) {
                     let seam = std::mem::take(&mut self.gap).then_some(Message::Seamless);
                     return seam.into_iter().collect();
                 }
@@ -148,7 +152,7 @@ impl Memory {
         }
     }
 
-    fn remember(&mut self, key: Key) {
+    fn remember(&mut self, key: (Timestamp, u64)) {
         while let Some(oldest) = self.order.front() {
             let most = if self.last.duration_since(oldest.0) > 2 * OVERLAP {
                 REMEMBERED
@@ -158,11 +162,11 @@ impl Memory {
             if self.order.len() < most {
                 break;
             }
-            self.events.remove(oldest);
+            self.events.remove(&oldest.1);
             self.order.pop_front();
         }
-        self.order.push_back(key.clone());
-        self.events.insert(key);
+        self.order.push_back(key);
+        self.events.insert(key.1);
     }
 }
 
