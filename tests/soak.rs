@@ -65,9 +65,9 @@ fn this_is_the_exporter_if_it_is_told_so() {
 
 fn start(docker_host: &str) -> Exporter {
     let port = free_port();
-    // Removed containers leave soon, so that there are as many at the end as at the beginning.
+    // Removed containers leave at once: how many there were in the last second differs from second to second.
     let flags =
-        format!("--address 127.0.0.1 --port {port} --retention 1 --docker-host {docker_host}");
+        format!("--address 127.0.0.1 --port {port} --retention 0 --docker-host {docker_host}");
     let mut command = Command::new(env::current_exe().expect("this program"));
     command
         .args([
