@@ -766,3 +766,28 @@ fn containers_that_only_events_tell_of_have_an_end() {
     host.ledger.happened(&event, Duration::from_secs(60));
     assert_eq!(host.ledger.lost(), 5000);
 }
+
+#[test]
+fn a_clock_that_goes_back_hides_no_exit_and_counts_none_twice() {
+    let mut host = Host::new();
+    host.now = 5000;
+    host.happen("start", 4990, &json!({}));
+    host.happen("die", 5000, &json!({"exitCode": "3"}));
+    host.ledger.tell(Duration::ZERO, false);
+    // An hour back: to Docker the end is still to come, and so it says of its age.
+    host.now = 1400;
+    for _ in 0..3 {
+        host.now += 15;
+        host.list(&[listed("exited", "Exited (3) Less than a second ago")]);
+        host.ledger.tell(Duration::ZERO, false);
+    }
+    let counted = |host: &Host| -> u64 {
+        let workloads = host.ledger.workloads();
+        workloads.iter().flat_map(|(_, exits)| exits).sum()
+    };
+    assert_eq!(counted(&host), 1);
+    host.happen("start", 1450, &json!({}));
+    host.happen("die", 1460, &json!({"exitCode": "4"}));
+    host.ledger.tell(Duration::ZERO, false);
+    assert_eq!(counted(&host), 2);
+}

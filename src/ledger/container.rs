@@ -187,6 +187,11 @@ impl Container {
         self.labelled = false;
     }
 
+    /// Takes in the Engine's time of day. If it went back, an older event is no repeated one.
+    pub(super) fn notice_time(&mut self, now: Timestamp) {
+        self.last_die = self.last_die.filter(|at| *at <= later(now, LATEST_CLOCK));
+    }
+
     /// A `start` event.
     pub(super) fn start(&mut self, at: Timestamp) {
         if self.exit.as_ref().and_then(|exit| exit.died_at) > Some(at) {

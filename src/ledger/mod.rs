@@ -165,6 +165,7 @@ impl Ledger {
                 container.gone = None;
                 container.buried = false;
             }
+            container.notice_time(taken.answered);
             container.rename(&listed.name);
             container.take_image(&listed.image, false);
             if is_new {
