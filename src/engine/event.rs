@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{json, signal};
+use super::{signal, value};
 use jiff::Timestamp;
 
 /// Something that happened to a container.
@@ -102,23 +102,23 @@ impl Event {
     /// If it is not the JSON of an event, with the reason.
     pub fn parse(line: &str) -> Result<Option<Self>, String> {
         let [kind, action, actor, nanos] =
-            json::fields(line, ["Type", "Action", "Actor", "timeNano"])
+            value::fields(line, ["Type", "Action", "Actor", "timeNano"])
                 .map_err(|error| error.to_string())?;
-        let kind = kind.and_then(json::text).ok_or("it has no Type")?;
-        let action = action.and_then(json::text).ok_or("it has no Action")?;
+        let kind = kind.and_then(value::text).ok_or("it has no Type")?;
+        let action = action.and_then(value::text).ok_or("it has no Action")?;
         let (true, Some(action)) = (kind == "container", Action::parse(&action)) else {
             return Ok(None);
         };
-        let [id, attributes] = json::fields_of(actor, ["ID", "Attributes"]);
-        let id = id.and_then(json::text).filter(|id| !id.is_empty());
-        let nanos = json::scalar::<i64>(nanos).filter(|nanos| *nanos > 0);
+        let [id, attributes] = value::fields_of(actor, ["ID", "Attributes"]);
+        let id = id.and_then(value::text).filter(|id| !id.is_empty());
+        let nanos = value::scalar::<i64>(nanos).filter(|nanos| *nanos > 0);
         let time = nanos.and_then(|nanos| Timestamp::from_nanosecond(nanos.into()).ok());
         let mut own = BTreeMap::new();
-        let mut labels = json::Bounded::default();
-        json::for_each_value(attributes, |key, value| {
+        let mut labels = value::Bounded::default();
+        value::for_each_value(attributes, |key, value| {
             if !OWN.contains(&key.as_str()) {
                 labels.insert(key, value);
-            } else if let Some(value) = json::text(value) {
+            } else if let Some(value) = value::text(value) {
                 own.insert(key, value.into_owned());
             }
         });

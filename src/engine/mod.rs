@@ -7,6 +7,7 @@ mod json;
 mod signal;
 mod status;
 mod stream;
+mod value;
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
@@ -23,10 +24,11 @@ use crate::http::{self, Connection, Head, Stream};
 pub use address::Address;
 pub use error::{Complaint, Error, Kind};
 pub use event::{Action, Event};
-pub use json::{Info, Inspected, Labels, Listed, listing};
+pub use json::{Info, Inspected, Listed, listing};
 pub use signal::{Signals, signal_name};
 pub use status::{Age, State, Status};
 pub use stream::{Line, Lines};
+pub use value::Labels;
 
 /// The bounds on one request to the Engine, each with its reason.
 pub mod limits {
