@@ -21,19 +21,19 @@ pub struct EngineInfo {
     pub info: Option<Info>,
 }
 
+/// All families' heads and the samples of the host, in bytes, roughly.
+const HEADS_BYTES: usize = 8 * 1024;
+
+/// A sample without its container's labels, in bytes: most have less. `container_exit_timestamp_seconds{} 1795336863.295093`
+const SAMPLE_BYTES: usize = 64;
+
 /// Renders the families of the host, its containers and their workloads.
 ///
 /// `up`: the last listing worked. `fresh`: what is known of the Engine and its containers is not
-/// too old to be shown; the counters always are. `expected`: about so many bytes it will be.
+/// too old to be shown; the counters always are.
 #[must_use]
-pub fn render(
-    up: bool,
-    fresh: bool,
-    engine: &EngineInfo,
-    ledger: &Ledger,
-    expected: usize,
-) -> String {
-    let mut text = String::with_capacity(expected);
+pub fn render(up: bool, fresh: bool, engine: &EngineInfo, ledger: &Ledger) -> String {
+    let mut text = String::with_capacity(HEADS_BYTES + most_bytes(fresh, ledger));
     Family::new(
         &mut text,
         "docker_up",
@@ -48,6 +48,19 @@ pub fn render(
     }
     workloads(&mut text, ledger);
     text
+}
+
+/// So many bytes the samples of containers and workloads take at most.
+fn most_bytes(containers: bool, ledger: &Ledger) -> usize {
+    let workloads = ledger.workloads().iter();
+    let bytes = workloads.map(|(labels, _)| Reason::ALL.len() * (labels.len() + SAMPLE_BYTES));
+    let mut bytes: usize = bytes.sum();
+    if containers {
+        let of = |families, entry: Entry<'_>| families * (entry.labels.len() + SAMPLE_BYTES);
+        bytes += ledger.exits().map(|entry| of(6, entry)).sum::<usize>();
+        bytes += ledger.last_exits().map(|entry| of(3, entry)).sum::<usize>();
+    }
+    bytes
 }
 
 fn host(text: &mut String, engine: &EngineInfo, ledger: &Ledger) {
@@ -84,7 +97,7 @@ fn exits(text: &mut String, ledger: &Ledger) {
     let help = "Why the container's last run ended; always 1.";
     let mut reason = Family::new(text, "container_exit_reason", "gauge", help);
     for Entry { labels, exit, .. } in ledger.exits() {
-        reason.sample(&with_reason(labels, exit.reason), 1);
+        reason.sample_with_reason(labels, exit.reason, 1);
     }
     let help =
         "Whether a newer container of the same service and slot or number stands on this host.";
@@ -108,7 +121,7 @@ fn last_exits(text: &mut String, ledger: &Ledger) {
     let help = "Why the run before of a container that runs again ended; always 1.";
     let mut reason = Family::new(text, "container_last_exit_reason", "gauge", help);
     for Entry { labels, exit, .. } in ledger.last_exits() {
-        reason.sample(&with_reason(labels, exit.reason), 1);
+        reason.sample_with_reason(labels, exit.reason, 1);
     }
 }
 
@@ -117,15 +130,9 @@ fn workloads(text: &mut String, ledger: &Ledger) {
     let mut exits = Family::new(text, "container_exits_total", "counter", help);
     for (labels, counts) in ledger.workloads().iter() {
         for (reason, count) in Reason::ALL.into_iter().zip(counts) {
-            exits.sample(&with_reason(labels, reason), count);
+            exits.sample_with_reason(labels, reason, *count);
         }
     }
-}
-
-fn with_reason(labels: &str, reason: Reason) -> String {
-    let mut labels = labels.to_owned();
-    push_label(&mut labels, "reason", reason.name());
-    labels
 }
 
 fn seconds(time: Timestamp) -> Seconds {
@@ -202,27 +209,36 @@ impl<'a> Family<'a> {
     }
 
     fn sample(&mut self, labels: &str, value: impl Display) {
-        let Self {
-            text,
-            name,
-            kind,
-            help,
-            ..
-        } = self;
-        let head = std::mem::replace(&mut self.empty, false);
-        let written = if head {
-            write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n")
-        } else {
-            Ok(())
-        };
-        let written = written.and_then(|()| {
-            if labels.is_empty() {
-                writeln!(text, "{name} {value}")
-            } else {
-                writeln!(text, "{name}{{{labels}}} {value}")
+        self.begin();
+        if !labels.is_empty() {
+            for part in ["{", labels, "}"] {
+                self.text.push_str(part);
             }
-        });
-        written.expect("writing to a String does not fail");
+        }
+        self.end(value);
+    }
+
+    fn sample_with_reason(&mut self, labels: &str, reason: Reason, value: u64) {
+        self.begin();
+        let comma = if labels.is_empty() { "" } else { "," };
+        for part in ["{", labels, comma, "reason=\"", reason.name(), "\"}"] {
+            self.text.push_str(part);
+        }
+        self.end(value);
+    }
+
+    fn begin(&mut self) {
+        if std::mem::take(&mut self.empty) {
+            let Self {
+                name, kind, help, ..
+            } = self;
+            *self.text += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        }
+        self.text.push_str(self.name);
+    }
+
+    fn end(&mut self, value: impl Display) {
+        writeln!(self.text, " {value}").expect("writing to a String does not fail");
     }
 }
 
@@ -236,8 +252,12 @@ impl Display for Seconds {
         if micros == 0 {
             return write!(f, "{}", self.0.as_secs());
         }
-        let text = format!("{}.{micros:06}", self.0.as_secs());
-        f.write_str(text.trim_end_matches('0'))
+        let (mut digits, mut decimals) = (micros, 6);
+        while digits % 10 == 0 {
+            digits /= 10;
+            decimals -= 1;
+        }
+        write!(f, "{}.{digits:0decimals$}", self.0.as_secs())
     }
 }
 
@@ -266,7 +286,7 @@ mod tests {
     #[test]
     fn without_anything_known_there_is_only_docker_up() {
         let ledger = Ledger::new(Filter::default(), Duration::ZERO, Timestamp::UNIX_EPOCH);
-        let text = render(false, false, &EngineInfo::default(), &ledger, 0);
+        let text = render(false, false, &EngineInfo::default(), &ledger);
         let want = "# HELP docker_up Whether the last listing of the containers worked.\n\
                     # TYPE docker_up gauge\ndocker_up 0\n";
         assert_eq!(text, want);

@@ -301,7 +301,7 @@ fn the_labels_that_are_exported_and_those_that_collide_decide_nothing() {
         let mut host = Host::with_filter(filter);
         host.list(&all);
         assert_eq!(host.exits(), "(a) b", "{filter}");
-        let text = render(true, true, &EngineInfo::default(), &host.ledger, 0);
+        let text = render(true, true, &EngineInfo::default(), &host.ledger);
         let metrics = Metrics::parse(&text);
         for (name, want) in [("a", 1.0), ("b", 0.0)] {
             let of_it = [("name", name)];

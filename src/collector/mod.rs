@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::engine::{self, Complaint, Engine};
 use crate::exposition::{self, EngineInfo};
 use crate::ledger::{Ledger, NotInspected, Taken};
-use crate::page::{Docker, Host, Snapshot};
+use crate::page::{Containers, Docker, Host, Snapshot};
 use crate::publication::{Publication, Published};
 use crate::queue::Queue;
 use crate::telemetry::Telemetry;
@@ -63,9 +63,6 @@ const INSPECT_FRESH: Duration = Duration::from_millis(250);
 /// long.
 const LIST_AGAIN: Duration = Duration::from_secs(4);
 
-/// A text is expected to be longer than the one before by no more than so many bytes.
-const EXPECTED_MORE: usize = 4096;
-
 /// Collects from one Engine and publishes.
 #[derive(Debug)]
 pub struct Collector {
@@ -90,10 +87,21 @@ pub struct Collector {
     lost: u64,
     /// Something is known that is not published.
     dirty: bool,
+    /// What the published text was rendered from.
+    rendered: Option<Rendered>,
     /// The published text has containers in it.
     shows_containers: bool,
     /// Not before then is anything published for events.
     publish_at: Instant,
+}
+
+/// All that a text is rendered from.
+#[derive(Debug, PartialEq, Eq)]
+struct Rendered {
+    up: bool,
+    fresh: bool,
+    known: EngineInfo,
+    revision: u64,
 }
 
 /// A time without a listing that worked.
@@ -131,6 +139,7 @@ impl Collector {
             fresh: Vec::new(),
             lost: 0,
             dirty: false,
+            rendered: None,
             shows_containers: false,
             publish_at: Instant::now(),
         };
@@ -375,23 +384,33 @@ impl Collector {
 
     fn publish(&mut self) {
         let start = Instant::now();
-        let up = self.last_success.is_some() && self.outage.is_none();
         self.shows_containers = self.is_fresh();
-        // Mostly it is about as long as the one before.
-        let expected = self.publication.get().text.len() + EXPECTED_MORE;
-        let fresh = self.shows_containers;
-        let text = exposition::render(up, fresh, &self.known, &self.ledger, expected);
+        let from = Rendered {
+            up: self.last_success.is_some() && self.outage.is_none(),
+            fresh: self.shows_containers,
+            known: self.known.clone(),
+            revision: self.ledger.revision(),
+        };
+        let before = self.publication.get();
+        let (text, containers) = if self.rendered.as_ref() == Some(&from) {
+            (before.text, Arc::clone(&before.page.containers))
+        } else {
+            let text = exposition::render(from.up, from.fresh, &self.known, &self.ledger);
+            let containers = from.fresh.then(|| Containers::take(&self.ledger));
+            (Arc::new(text), Arc::new(containers.unwrap_or_default()))
+        };
+        self.rendered = Some(from);
         self.publication.set(Published {
-            text: Arc::new(text),
-            page: Arc::new(self.page()),
+            text,
+            page: Arc::new(Snapshot::new(self.host(), containers)),
             ready: self.last_success.is_some(),
         });
         self.dirty = false;
         self.publish_at = Instant::now() + (start.elapsed() * RENDERING_SHARE).max(GATHER);
     }
 
-    /// What the page at `/` is to show.
-    fn page(&self) -> Snapshot {
+    /// What the page at `/` is to show of the host.
+    fn host(&self) -> Host {
         let docker = match (&self.outage, self.last_success) {
             (Some(outage), _) => Docker::Down {
                 since: time_of(outage.since),
@@ -400,13 +419,11 @@ impl Collector {
             (None, Some(_)) => Docker::Up,
             (None, None) => Docker::NotAsked,
         };
-        let host = Host {
+        Host {
             docker,
             version: self.known.version().to_owned(),
             listed_at: self.last_success.map(time_of),
-        };
-        let ledger = self.shows_containers.then_some(&self.ledger);
-        Snapshot::take(host, ledger)
+        }
     }
 
     /// Says what an operator wants to know of a collection, and nothing twice.

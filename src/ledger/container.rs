@@ -148,7 +148,7 @@ impl Container {
     }
 
     /// Renders its labels if they are needed and not what they should be. Those of an event are not
-    /// `certain`: what else it tells can hide some.
+    /// `certain`: what else it tells can hide some. Returns whether they were rendered.
     pub(super) fn label(
         &mut self,
         id: &str,
@@ -156,13 +156,25 @@ impl Container {
         certain: bool,
         layout: Layout,
         filter: &Filter,
-    ) {
-        if !self.labelled && (self.exit.is_some() || self.sighting.is_some()) {
+    ) -> bool {
+        let is_due = !self.labelled && (self.exit.is_some() || self.sighting.is_some());
+        if is_due {
             let path = layout.path(&self.cgroup_parent, id);
             let block = labels::block(&path, &self.image, &self.name, &labels(), filter);
             self.labels = block.into();
             self.labelled = certain;
         }
+        is_due
+    }
+
+    /// What a listing can change of what is shown, but for its labels.
+    pub(super) fn outline(&self) -> impl PartialEq + use<> {
+        (self.runs, self.workload.is_some(), self.place, self.birth)
+    }
+
+    /// Its exit is shown, as one that is the last.
+    pub(super) fn is_shown(&self) -> bool {
+        self.exit.is_some() && !self.runs
     }
 
     /// Whether the last event is so young that a listing may not know of it. One from the future is

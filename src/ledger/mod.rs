@@ -9,7 +9,7 @@ mod sighting;
 mod succession;
 mod workloads;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,6 +21,7 @@ use crate::labels::Filter;
 use container::{Container, Next};
 pub use exit::Exit;
 pub use news::News;
+use removal::Removals;
 use succession::{Known, Place};
 pub use workloads::Workloads;
 
@@ -80,8 +81,8 @@ pub struct Ledger {
     /// How many containers the last listing had in each state, in the order of [`State::ALL`].
     states: [u64; State::ALL.len()],
     workloads: Workloads,
-    /// What was put out of sight before it was told.
-    untold: Vec<News>,
+    /// Exits that were put out of sight before they were told.
+    overtaken: Vec<News>,
     /// Runs of which it is known that they ended, and not how.
     lost: u64,
     layout: Layout,
@@ -95,8 +96,10 @@ pub struct Ledger {
     seen: u64,
     leaves_to_events: bool,
     keeps_back: bool,
-    /// Ids of containers that are shown no more, the oldest first.
-    buried: VecDeque<Box<str>>,
+    /// Containers with an exit that is not told, to be looked at by [`Ledger::tell`].
+    untold: BTreeSet<Box<str>>,
+    removals: Removals,
+    revision: u64,
 }
 
 impl Ledger {
@@ -108,7 +111,7 @@ impl Ledger {
             containers: BTreeMap::new(),
             states: [0; State::ALL.len()],
             workloads: Workloads::default(),
-            untold: Vec::new(),
+            overtaken: Vec::new(),
             lost: 0,
             layout: Layout::default(),
             filter,
@@ -119,7 +122,9 @@ impl Ledger {
             seen: 0,
             leaves_to_events: false,
             keeps_back: false,
-            buried: VecDeque::new(),
+            untold: BTreeSet::new(),
+            removals: Removals::default(),
+            revision: 0,
         }
     }
 
@@ -131,6 +136,7 @@ impl Ledger {
     /// Says how the Engine lays out cgroups, which the label `id` shows.
     pub fn set_layout(&mut self, layout: Layout) {
         if self.layout != layout {
+            self.revision += 1;
             self.layout = layout;
             for container in self.containers.values_mut() {
                 container.forget_labels();
@@ -143,13 +149,17 @@ impl Ledger {
     /// were inspected in vain before come last.
     pub fn listed(&mut self, containers: &[Listed<'_>], taken: Taken) -> Vec<String> {
         self.listings += 1;
-        self.states = [0; State::ALL.len()];
+        let states = std::mem::take(&mut self.states);
         self.leaves_to_events = false;
         let mut pending = Vec::new();
+        let mut changed = false;
         let seen = self.number(containers);
         for (listed, seen) in containers.iter().zip(seen) {
-            let id = Box::from(&*listed.id);
-            let container = self.containers.entry(id).or_default();
+            // Its id is copied only if it is new.
+            let container = match self.containers.get_mut(&*listed.id) {
+                Some(container) => container,
+                None => self.containers.entry((&*listed.id).into()).or_default(),
+            };
             if container.listed == self.listings {
                 continue; // An id that stands twice in one listing.
             }
@@ -158,13 +168,16 @@ impl Ledger {
             }
             let is_new = container.listed == 0;
             container.listed = self.listings;
-            if container.gone.is_some() {
+            if let Some(gone) = container.gone {
                 if container.is_ahead_of(taken) {
                     continue; // It is removed, and the listing is from before.
                 }
+                self.removals.forget(gone, &listed.id);
                 container.gone = None;
                 container.buried = false;
+                changed = true;
             }
+            let before = container.outline();
             container.notice_time(taken.answered);
             container.rename(&listed.name);
             container.take_image(&listed.image, false);
@@ -187,14 +200,17 @@ impl Ledger {
                     pending.push((container.failed_inspects, later, listed.id.to_string()));
                 }
             }
-            container.label(
+            changed |= container.label(
                 &listed.id,
                 || listed.labels(),
                 true,
                 self.layout,
                 &self.filter,
             );
+            changed |= container.outline() != before;
         }
+        changed |= self.states != states;
+        self.revision += u64::from(changed);
         self.miss(taken);
         self.expire(taken.uptime);
         let known = self.containers.values();
@@ -297,7 +313,7 @@ impl Ledger {
             &self.filter,
         );
         let awaits_inspect = container.awaits_inspect && event.action == Action::Die;
-        self.keep(&event.id, untold);
+        self.changed(&event.id, untold);
         awaits_inspect
     }
 
@@ -307,7 +323,7 @@ impl Ledger {
             let untold = container.inspected(inspected, asked, followed);
             let labels = || inspected.labels.clone();
             container.label(id, labels, true, self.layout, &self.filter);
-            self.keep(id, untold);
+            self.changed(id, untold);
         }
     }
 
@@ -316,8 +332,29 @@ impl Ledger {
     pub fn not_inspected(&mut self, id: &str, why: NotInspected) {
         if let Some(container) = self.containers.get_mut(id) {
             let untold = container.not_inspected(why);
-            self.keep(id, untold);
+            self.changed(id, untold);
         }
+    }
+
+    /// Takes note of what is to be done about a container that is not what it was, and of an exit
+    /// that a newer one of it has put out of sight before it was told.
+    fn changed(&mut self, id: &str, overtaken: Option<Exit>) {
+        self.revision += 1;
+        if let Some(exit) = overtaken {
+            self.keep(id, exit);
+        }
+        if let Some(container) = self.containers.get(id) {
+            if container.exit.is_some() && !container.told {
+                self.untold.insert(id.into());
+            }
+            self.removals.note(id, container);
+        }
+    }
+
+    /// A number that is another one whenever something may have changed of what is shown.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The exits of all containers whose last run is over, in the order of their ids.

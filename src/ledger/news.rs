@@ -26,8 +26,8 @@ pub struct News {
 
 impl Ledger {
     /// Keeps an exit that a newer one of the same container puts out of sight, until it is told.
-    pub(super) fn keep(&mut self, id: &str, untold: Option<Exit>) {
-        let (Some(exit), Some(container)) = (untold, self.containers.get(id)) else {
+    pub(super) fn keep(&mut self, id: &str, exit: Exit) {
+        let Some(container) = self.containers.get(id) else {
             return;
         };
         if exit.code_in_doubt {
@@ -38,7 +38,7 @@ impl Ledger {
         if let Some(workload) = container.workload.as_ref().filter(|_| !before_the_start) {
             self.workloads.count(workload, exit.reason);
         }
-        self.untold.push(News {
+        self.overtaken.push(News {
             id: id.to_owned(),
             name: container.name.to_string(),
             image: container.image.to_string(),
@@ -51,21 +51,26 @@ impl Ledger {
     /// out, once. With `events_come`, those that a listing found are kept back for a while, since
     /// an event may tell the reason: a stream was opened a moment ago, or is about to be.
     pub fn tell(&mut self, uptime: Duration, events_come: bool) -> Vec<News> {
-        let mut all = std::mem::take(&mut self.untold);
+        let mut all = std::mem::take(&mut self.overtaken);
         self.keeps_back = false;
         let first = self.listings <= 1;
-        for (id, container) in &mut self.containers {
-            if container.told || container.awaits_inspect {
-                continue;
-            }
-            let Some(exit) = &container.exit else {
+        for id in std::mem::take(&mut self.untold) {
+            let Some(container) = self.containers.get_mut(&id) else {
                 continue;
             };
+            let Some(exit) = container.exit.as_ref().filter(|_| !container.told) else {
+                continue;
+            };
+            if container.awaits_inspect {
+                self.untold.insert(id);
+                continue;
+            }
             let before_the_start = is_before(exit, self.started, first);
             if events_come && !before_the_start && exit.may_have_an_event() {
                 let since = *container.kept_back.get_or_insert(uptime);
                 if uptime.saturating_sub(since) < KEPT_BACK {
                     self.keeps_back = true;
+                    self.untold.insert(id);
                     continue;
                 }
             }
@@ -74,6 +79,8 @@ impl Ledger {
                 // The number is that of a label, and the container is gone.
                 self.lost += 1;
                 container.exit = None;
+                self.removals.note(&id, container);
+                self.revision += 1;
                 continue;
             }
             if let Some(workload) = container.workload.as_ref().filter(|_| !before_the_start) {
@@ -87,6 +94,7 @@ impl Ledger {
                 before_the_start,
             });
         }
+        self.revision += u64::from(!all.is_empty());
         all
     }
 

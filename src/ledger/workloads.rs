@@ -23,6 +23,8 @@ const NAME_BYTES: usize = 512;
 pub struct Workloads {
     counters: BTreeMap<Arc<str>, Counters>,
     dropped: u64,
+    /// No workload is dropped before this uptime; absent if none has lost its last container.
+    next_expiry: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +62,7 @@ impl Workloads {
             counters.containers = counters.containers.saturating_sub(1);
             if counters.containers == 0 {
                 counters.empty_since = Some(uptime);
+                self.next_expiry.get_or_insert(uptime + KEPT);
             }
         }
     }
@@ -72,12 +75,17 @@ impl Workloads {
 
     /// Drops workloads that had no containers for [`KEPT`]; returns whether there were any.
     pub(super) fn expire(&mut self, uptime: Duration) -> bool {
+        if self.next_expiry.is_none_or(|at| uptime < at) {
+            return false;
+        }
         let before = self.counters.len();
         self.counters.retain(|_, counters| {
             counters
                 .empty_since
-                .is_none_or(|since| uptime.saturating_sub(since) < KEPT)
+                .is_none_or(|since| uptime < since + KEPT)
         });
+        let empty = self.counters.values().filter_map(|it| it.empty_since);
+        self.next_expiry = empty.min().map(|since| since + KEPT);
         self.counters.len() != before
     }
 

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::engine::State;
 
 pub use meaning::meaning;
-pub use snapshot::{Docker, Host, Now, Row, Snapshot};
+pub use snapshot::{Containers, Docker, Host, Now, Row, Snapshot};
 use snapshot::{MOST, is_failure};
 use text::{Text, ago, span, time};
 
@@ -41,10 +41,11 @@ const RENEWED: u32 = 10;
 /// Renders the page, with all exits or with those only that have another code than 0.
 #[must_use]
 pub fn render(snapshot: &Snapshot, only_failures: bool, now: Timestamp) -> String {
-    let mut page = String::with_capacity(STYLE.len() + 4096 + snapshot.rows.len().min(MOST) * 512);
+    let mut page =
+        String::with_capacity(STYLE.len() + 4096 + snapshot.containers.rows.len().min(MOST) * 512);
     head(&mut page, snapshot);
     host(&mut page, snapshot, now);
-    if !snapshot.states.is_empty() {
+    if !snapshot.containers.states.is_empty() {
         states(&mut page, snapshot);
         exits(&mut page, snapshot, only_failures, now);
     }
@@ -53,7 +54,7 @@ pub fn render(snapshot: &Snapshot, only_failures: bool, now: Timestamp) -> Strin
 }
 
 fn head(page: &mut String, snapshot: &Snapshot) {
-    let title: Cow<str> = match (&snapshot.host.docker, snapshot.failed) {
+    let title: Cow<str> = match (&snapshot.host.docker, snapshot.containers.failed) {
         (Docker::Down { .. }, _) => "Docker is down · Container exits".into(),
         (_, 0) => "Container exits".into(),
         (_, failed) => format!("{failed} failed · Container exits").into(),
@@ -90,7 +91,7 @@ fn host(page: &mut String, snapshot: &Snapshot, now: Timestamp) {
     };
     let known = match listed_at {
         None => "Nothing is known of its containers yet.".to_owned(),
-        Some(_) if snapshot.states.is_empty() => {
+        Some(_) if snapshot.containers.states.is_empty() => {
             "What was known of its containers is too old to be shown.".to_owned()
         }
         Some(at) => format!(
@@ -117,7 +118,7 @@ fn states(page: &mut String, snapshot: &Snapshot) {
     let tile = |class: &str, name: &str, count: u64| {
         format!("<div class=\"{class}\"><dt>{name}</dt><dd>{count}</dd></div>\n")
     };
-    for (state, count) in &snapshot.states {
+    for (state, count) in &snapshot.containers.states {
         // The rare ones only if there are any.
         match (state, count) {
             (State::Running | State::Exited, 0) => *page += &tile("none", state.name(), 0),
@@ -125,12 +126,12 @@ fn states(page: &mut String, snapshot: &Snapshot) {
             (_, count) => *page += &tile("", state.name(), *count),
         }
     }
-    let class = if snapshot.failed == 0 {
+    let class = if snapshot.containers.failed == 0 {
         "none"
     } else {
         "failed"
     };
-    *page += &tile(class, "failed", snapshot.failed as u64);
+    *page += &tile(class, "failed", snapshot.containers.failed as u64);
     *page += "</dl>\n";
 }
 
@@ -140,16 +141,16 @@ fn exits(page: &mut String, snapshot: &Snapshot, only_failures: bool, now: Times
         "<nav aria-label=\"Exits\"><a href=\"./\"{}>All exits<b>{}</b></a>\
          <a href=\"./?failures\"{}>Without code 0<b>{}</b></a></nav>\n<div class=\"box\">\n",
         current(!only_failures),
-        snapshot.exits,
+        snapshot.containers.exits,
         current(only_failures),
-        snapshot.nonzero,
+        snapshot.containers.nonzero,
     );
-    let rows = snapshot.rows.iter();
+    let rows = snapshot.containers.rows.iter();
     let rows = rows.filter(|row| !only_failures || row.code != 0);
     let total = if only_failures {
-        snapshot.nonzero
+        snapshot.containers.nonzero
     } else {
-        snapshot.exits
+        snapshot.containers.exits
     };
     let mut shown = 0;
     for it in rows.take(MOST) {

@@ -1,6 +1,7 @@
 //! What the page shows, as it was when it was published.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,11 +15,18 @@ pub(super) const MOST: usize = 300;
 /// So many letters of one text are shown.
 const LETTERS: usize = 160;
 
-/// A host and the newest exits on it. It is small, however many containers there are.
+/// A host and its containers.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// The host.
     pub host: Host,
+    /// Its containers; the same for as long as nothing changes.
+    pub containers: Arc<Containers>,
+}
+
+/// The newest exits on a host. It is small, however many containers there are.
+#[derive(Debug, Clone, Default)]
+pub struct Containers {
     /// How many containers there are in each state; empty if nothing is known, or nothing that is
     /// young enough to be shown.
     pub states: Vec<(State, u64)>,
@@ -93,18 +101,20 @@ pub enum Now {
 }
 
 impl Snapshot {
-    /// What is known of a host, and of its containers if that is to be shown.
+    /// What is known of a host and its containers.
     #[must_use]
-    pub fn take(mut host: Host, ledger: Option<&Ledger>) -> Self {
+    pub fn new(mut host: Host, containers: Arc<Containers>) -> Self {
         if let Docker::Down { why, .. } = &mut host.docker {
             *why = cut(why);
         }
-        let Some(ledger) = ledger else {
-            return Self {
-                host,
-                ..Self::default()
-            };
-        };
+        Self { host, containers }
+    }
+}
+
+impl Containers {
+    /// What is known of the containers of a host.
+    #[must_use]
+    pub fn take(ledger: &Ledger) -> Self {
         let (mut zero, mut nonzero) = (Newest::new(), Newest::new());
         let mut failed = 0;
         let stopped = ledger.exits().map(|it| (it, false));
@@ -126,7 +136,6 @@ impl Snapshot {
         newest.sort_by_key(|(at, _)| Reverse(*at));
         let rows = newest.iter();
         Self {
-            host,
             states: ledger.states().collect(),
             rows: rows.map(|(_, (entry, runs))| row(entry, *runs)).collect(),
             exits: zeros + nonzeros,
@@ -245,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn without_containers_there_is_only_the_host() {
+    fn why_docker_is_down_is_cut() {
         let docker = Docker::Down {
             since: Timestamp::UNIX_EPOCH,
             why: "x".repeat(100_000),
@@ -254,8 +263,7 @@ mod tests {
             docker,
             ..Host::default()
         };
-        let snapshot = Snapshot::take(host, None);
-        assert!(snapshot.rows.is_empty() && snapshot.states.is_empty());
+        let snapshot = Snapshot::new(host, Arc::default());
         let Docker::Down { why, .. } = snapshot.host.docker else {
             panic!("it is down");
         };

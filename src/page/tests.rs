@@ -1,5 +1,6 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 
@@ -31,11 +32,13 @@ fn snapshot(rows: Vec<Row>) -> Snapshot {
             version: "28.5.2".into(),
             listed_at: Some(now()),
         },
-        states: State::ALL.map(|state| (state, 0)).to_vec(),
-        exits: rows.len(),
-        nonzero,
-        failed: nonzero,
-        rows,
+        containers: Arc::new(Containers {
+            states: State::ALL.map(|state| (state, 0)).to_vec(),
+            exits: rows.len(),
+            nonzero,
+            failed: nonzero,
+            rows,
+        }),
     }
 }
 
@@ -158,7 +161,7 @@ fn an_outage_stands_out_and_says_how_old_the_rest_is() {
     };
     assert!(render(&stale, false, now()).contains("too old to be shown"));
     down.host.listed_at = None;
-    down.states.clear();
+    down.containers = Arc::default();
     assert!(render(&down, false, now()).contains("Nothing is known of its containers yet."));
 }
 
@@ -169,7 +172,7 @@ fn no_more_rows_than_a_page_can_take() {
     assert_eq!(page.matches("<tr class").count(), 300);
     assert!(!page.contains("not shown"));
     let mut many = snapshot(rows(600, "web"));
-    many.exits = 10_000;
+    Arc::make_mut(&mut many.containers).exits = 10_000;
     let page = render(&many, false, now());
     assert_eq!(page.matches("<tr class").count(), 300);
     assert!(page.contains("9700 older exits are not shown"), "{page}");

@@ -1,0 +1,199 @@
+//! Whatever happens to a few containers: as long as the ledger's revision is the same, so is what is
+//! shown, and nothing whose time is over stays.
+
+use std::time::Duration;
+
+use docker_exit_exporter::engine::{Event, Inspected, listing};
+use docker_exit_exporter::exposition::{EngineInfo, render};
+use docker_exit_exporter::labels::Filter;
+use docker_exit_exporter::ledger::{Ledger, NotInspected, Taken};
+use docker_exit_exporter::page::Containers;
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const RETENTION: Duration = Duration::from_secs(20);
+
+fn at(millis: i64) -> Timestamp {
+    let start = Timestamp::from_second(1_795_336_800).unwrap();
+    start + SignedDuration::from_millis(millis)
+}
+
+/// What is said of one container, by a listing, an event or an inspect.
+#[derive(Debug, Clone)]
+struct Word {
+    container: usize,
+    state: usize,
+    action: usize,
+    code: i64,
+    name: usize,
+    /// Before now, in milliseconds.
+    age: i64,
+    inspect: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    List(Vec<Word>),
+    Event(Word),
+    Inspect(Word),
+    Tell(bool),
+    Expire,
+}
+
+fn words() -> impl Strategy<Value = Word> {
+    let parts = (0..4_usize, 0..6_usize, 0..6_usize, 0..3_i64, 0..8_usize);
+    let more = (prop_oneof![0..50_i64, 0..9_000_i64], 0..4_usize);
+    (parts, more).prop_map(
+        |((container, state, action, code, name), (age, inspect))| Word {
+            container,
+            state,
+            action,
+            code,
+            name,
+            age,
+            inspect,
+        },
+    )
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => prop::collection::vec(words(), 0..5).prop_map(Step::List),
+        4 => words().prop_map(Step::Event),
+        2 => words().prop_map(Step::Inspect),
+        2 => any::<bool>().prop_map(Step::Tell),
+        1 => Just(Step::Expire),
+    ]
+}
+
+impl Word {
+    fn id(&self) -> String {
+        format!("c{}", self.container)
+    }
+
+    /// Mostly the same, so that it is seldom that a container gets another.
+    fn name(&self) -> String {
+        format!("{}{}", self.id(), if self.name == 0 { "-old" } else { "" })
+    }
+
+    fn labels(&self) -> Value {
+        if self.container < 2 {
+            json!({"com.docker.compose.project": "p", "com.docker.compose.service": "s",
+                   "com.docker.compose.container-number": "1"})
+        } else {
+            json!({})
+        }
+    }
+
+    fn listed(&self, now: i64) -> Value {
+        let age = format!("{} seconds ago", self.age / 1000 + 1);
+        let (state, status) = [
+            ("created", "Created".to_owned()),
+            ("running", format!("Up {age}")),
+            ("restarting", format!("Restarting ({}) {age}", self.code)),
+            ("exited", format!("Exited ({}) {age}", self.code)),
+            ("exited", format!("Exited ({}) {age}", self.code)),
+            ("dead", "Dead".to_owned()),
+        ][self.state]
+            .clone();
+        json!({"Id": self.id(), "Names": [format!("/{}", self.name())], "Image": "i", "State": state,
+               "Status": status, "Labels": self.labels(), "Created": at(now - 10_000).as_second()})
+    }
+
+    fn event(&self, now: i64) -> Event {
+        let mut attributes = self.labels();
+        attributes["name"] = self.name().into();
+        attributes["image"] = "i".into();
+        let action = ["create", "start", "kill", "die", "die", "destroy"][self.action];
+        match action {
+            "die" => attributes["exitCode"] = self.code.to_string().into(),
+            "kill" => attributes["signal"] = "15".into(),
+            _ => {}
+        }
+        let nanos = at(now - self.age).as_nanosecond();
+        let line = json!({"Type": "container", "Action": action, "timeNano": i64::try_from(nanos).unwrap(),
+                          "Actor": {"ID": self.id(), "Attributes": attributes}});
+        Event::parse(&line.to_string()).unwrap().unwrap()
+    }
+
+    fn inspect(&self, now: i64, ledger: &mut Ledger, followed: bool) {
+        let state = match self.inspect {
+            0 => "exited",
+            1 => "running",
+            2 => return ledger.not_inspected(&self.id(), NotInspected::Gone),
+            _ => return ledger.not_inspected(&self.id(), NotInspected::Failed),
+        };
+        let began = at(now - self.age - 1_000).to_string();
+        let ended = at(now - self.age).to_string();
+        let inspected = json!({
+            "Created": at(now - 10_000).to_string(),
+            "State": {"Status": state, "ExitCode": self.code, "StartedAt": began, "FinishedAt": ended},
+            "Config": {"Image": "i", "Labels": self.labels()},
+        });
+        let inspected = Inspected::parse(&inspected.to_string()).unwrap();
+        ledger.inspected(&self.id(), &inspected, at(now), followed);
+    }
+}
+
+/// All that clients can be shown.
+fn shown(ledger: &Ledger) -> String {
+    let text = render(true, true, &EngineInfo::default(), ledger);
+    format!("{text}\n{:#?}", Containers::take(ledger))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_shown_changes_with_the_revision_only(
+        all in prop::collection::vec((0..4_000_i64, steps()), 1..40),
+        followed in any::<bool>(),
+    ) {
+        let mut ledger = Ledger::new(Filter::default(), RETENTION, at(0));
+        let mut now = 0;
+        let mut before = (ledger.revision(), shown(&ledger));
+        for (pause, step) in all {
+            now += pause;
+            let uptime = Duration::from_millis(now.unsigned_abs());
+            match &step {
+                Step::List(words) => {
+                    let taken = Taken {
+                        asked: at(now),
+                        answered: at(now),
+                        uptime,
+                        events_followed: followed,
+                    };
+                    let text = Value::Array(words.iter().map(|it| it.listed(now)).collect());
+                    ledger.listed(&listing(&text.to_string()).unwrap(), taken);
+                }
+                Step::Event(word) => {
+                    ledger.happened(&word.event(now), uptime);
+                }
+                Step::Inspect(word) => word.inspect(now, &mut ledger, followed),
+                Step::Tell(events_come) => {
+                    ledger.tell(uptime, *events_come);
+                }
+                Step::Expire => {
+                    ledger.expire(uptime);
+                    let next = ledger.next_expiry();
+                    prop_assert!(next.is_none_or(|next| next > uptime), "{next:?} at {uptime:?}");
+                }
+            }
+            let after = (ledger.revision(), shown(&ledger));
+            prop_assert!(after.0 != before.0 || after.1 == before.1, "{step:?}: {} → {}", before.1, after.1);
+            before = after;
+        }
+        // In the end all is told, and what is removed is shown no more.
+        now += 60_000;
+        let uptime = Duration::from_millis(now.unsigned_abs());
+        let taken = Taken { asked: at(now), answered: at(now), uptime, events_followed: false };
+        ledger.listed(&[], taken);
+        let ids = (0..4).map(|number| format!("c{number}"));
+        ids.for_each(|id| ledger.not_inspected(&id, NotInspected::Gone));
+        ledger.tell(uptime, false);
+        ledger.expire(uptime + RETENTION);
+        prop_assert_eq!(ledger.exits().count() + ledger.last_exits().count(), 0);
+        prop_assert_eq!(ledger.next_expiry(), None);
+    }
+}
