@@ -25,6 +25,7 @@ pub mod credentials;
 pub mod engine;
 pub mod exporter;
 pub mod exposition;
+mod gzip;
 pub mod healthcheck;
 pub mod http;
 pub mod labels;

@@ -22,6 +22,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use flate2::read::GzDecoder;
 use serde_json::json;
 
 use container::Container;
@@ -32,11 +33,15 @@ use waiting::{PATIENCE, eventually};
 
 /// One request, byte by byte as given; the whole answer.
 fn ask(port: u16, request: &str) -> String {
+    String::from_utf8(ask_for_bytes(port, request)).unwrap()
+}
+
+fn ask_for_bytes(port: u16, request: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
     answer
 }
 
@@ -114,6 +119,55 @@ fn endpoints() {
             other => Err(format!("{other:?}")),
         }
     });
+}
+
+#[test]
+fn gzip_for_those_who_take_it() {
+    let engine = FakeEngine::start();
+    for number in 1..=500 {
+        engine.put(Container::exited(number, &format!("web-{number}"), 3));
+    }
+    let exporter = Exporter::start(&engine.address());
+    exporter.until("the first collection", has_exit("web-500", 3.0));
+    let ask = |method: &str, encoding: &str| {
+        let request = format!(
+            "{method} /metrics HTTP/1.1\r\nAccept-Encoding: {encoding}\r\nConnection: close\r\n\r\n"
+        );
+        let answer = ask_for_bytes(exporter.port(), &request);
+        let end = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap() + 4;
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+        assert!(head.contains("Vary: Accept-Encoding\r\n"), "{head}");
+        (head, answer[end..].to_vec())
+    };
+    let length = |bytes: &[u8]| format!("Content-Length: {}\r\n", bytes.len());
+    let (head, plain) = ask("GET", "gzip;q=0");
+    assert!(head.contains(&length(&plain)), "{head}");
+    assert!(!head.contains("Content-Encoding"), "{head}");
+    Metrics::parse(&String::from_utf8(plain.clone()).unwrap());
+
+    // Twice, since the second answer has what was compressed for the first.
+    for _ in 0..2 {
+        let (head, compressed) = ask("GET", "gzip");
+        assert!(head.contains(&length(&compressed)), "{head}");
+        assert!(head.contains("Content-Encoding: gzip\r\n"), "{head}");
+        assert!(compressed.len() < plain.len() / 4);
+        let mut text = String::new();
+        let mut reader = GzDecoder::new(&compressed[..]);
+        reader.read_to_string(&mut text).unwrap();
+        let metrics = Metrics::parse(&text);
+        assert_eq!(
+            metrics.value("container_exit_code", &[("name", "web-1")]),
+            Some(3.0)
+        );
+        let http = metrics.value(
+            "docker_exit_exporter_http_requests_total",
+            &[("code", "200")],
+        );
+        assert!(http > Some(0.0), "its own metrics are behind");
+    }
+    let (head, body) = ask("HEAD", "gzip");
+    assert!(head.contains("Content-Encoding: gzip\r\n"), "{head}");
+    assert_eq!(body, b"");
 }
 
 #[test]

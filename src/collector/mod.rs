@@ -397,7 +397,10 @@ impl Collector {
         } else {
             let text = exposition::render(from.up, from.fresh, &self.known, &self.ledger);
             let containers = from.fresh.then(|| Containers::take(&self.ledger));
-            (Arc::new(text), Arc::new(containers.unwrap_or_default()))
+            (
+                Arc::new(text.into()),
+                Arc::new(containers.unwrap_or_default()),
+            )
         };
         self.rendered = Some(from);
         self.publication.set(Published {

@@ -1,11 +1,11 @@
 //! The gate before `tiny_http`: it takes the connections from the network, reads each request's
-//! head, hands on the request line alone, and passes the answer back.
+//! head, hands on the request line and whether gzip is taken, and passes the answer back.
 //!
 //! `tiny_http` waits for ever for a head that does not come and for a client that takes no answer,
 //! reads requests ahead without end, panics when a client resets its connection, accepts nobody any
 //! more after one error, allocates as many bytes as a `Content-Length` says, which ends the process,
 //! and never gets over an HTTP/2.0 request. Behind the gate it sees a few local connections, with one
-//! good request line each, no header, and no body.
+//! good request line each, one header at most, and no body.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -180,7 +180,7 @@ fn converse(connection: &Connection, backend: &Backend, telemetry: &Telemetry) -
             return Err(error);
         }
         if let Some(line) = &request.line {
-            answer(connection, backend, line)?;
+            answer(connection, backend, line, request.takes_gzip)?;
         } else {
             telemetry.answered(400);
             refuse(client)?;
@@ -229,11 +229,16 @@ fn read(
 }
 
 /// Has one request answered, and passes the answer on as it comes.
-fn answer(connection: &Connection, backend: &Backend, line: &[u8]) -> io::Result<()> {
+fn answer(connection: &Connection, backend: &Backend, line: &[u8], gzip: bool) -> io::Result<()> {
     let backend = backend.current();
     let mut server = Deadline::new(backend.connect()?);
     server.set(Some(Instant::now() + ANSWER));
-    server.write_all(&[line, b"\r\n\r\n"].concat())?;
+    let accepts: &[u8] = if gzip {
+        b"\r\nAccept-Encoding: gzip"
+    } else {
+        b""
+    };
+    server.write_all(&[line, accepts, b"\r\n\r\n"].concat())?;
     // No other request follows, so nobody is to wait for one.
     server.get_ref().shutdown(Shutdown::Write)?;
     let mut client = Deadline::new(connection.client());

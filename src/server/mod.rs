@@ -14,6 +14,7 @@ use std::thread;
 use jiff::Timestamp;
 use tiny_http::{Header, Method, Request, Response, StatusCode};
 
+use crate::gzip;
 use crate::page;
 use crate::publication::Publication;
 use crate::telemetry::Telemetry;
@@ -22,8 +23,9 @@ use backend::Backend;
 use gate::Gate;
 use texts::Texts;
 
-/// What an answer's thread calls does not go deep.
-const STACK: usize = 256 * 1024;
+/// An answer takes a few KB, but the compressor's state is made on the stack, which takes over 256 KB
+/// of it in a program that is not optimised.
+const STACK: usize = 1024 * 1024;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -91,7 +93,11 @@ fn respond_to(request: &Mutex<Option<Request>>, site: &Site) {
 }
 
 fn respond(request: Request, site: &Site) {
-    let answer = answer(request.method(), request.url(), site);
+    let gzip = request
+        .headers()
+        .iter()
+        .any(|it| it.field.equiv("Accept-Encoding"));
+    let answer = answer(request.method(), request.url(), gzip, site);
     site.telemetry.answered(answer.code);
     let mut response = Response::new(
         StatusCode(answer.code),
@@ -108,6 +114,12 @@ fn respond(request: Request, site: &Site) {
         response.add_header(header("Content-Security-Policy", page::POLICY));
         response.add_header(header("Referrer-Policy", "no-referrer"));
         response.add_header(header("Cache-Control", "no-store"));
+    }
+    if answer.content_type == METRICS {
+        response.add_header(header("Vary", "Accept-Encoding"));
+        if gzip {
+            response.add_header(header("Content-Encoding", "gzip"));
+        }
     }
     if answer.code == 405 {
         response.add_header(header("Allow", "GET, HEAD"));
@@ -143,7 +155,8 @@ impl Answer {
     }
 }
 
-fn answer(method: &Method, url: &str, site: &Site) -> Answer {
+/// The answer to a request; `gzip`: the client takes what is compressed.
+fn answer(method: &Method, url: &str, gzip: bool, site: &Site) -> Answer {
     let known = matches!(path(url), "/metrics" | "/" | "/-/healthy" | "/-/ready");
     if !known {
         return Answer::text(404, TEXT, "not found; / has the links\n");
@@ -153,14 +166,8 @@ fn answer(method: &Method, url: &str, site: &Site) -> Answer {
     }
     match path(url) {
         "/metrics" => {
-            let containers = site.publication.get().text;
             let own = site.telemetry.render() + &site.telemetry.render_process();
-            Answer {
-                code: 200,
-                content_type: METRICS,
-                length: containers.len() + own.len(),
-                body: Box::new(site.texts.read(containers).chain(Cursor::new(own))),
-            }
+            metrics(own, gzip, site)
         }
         "/-/healthy" => Answer::text(200, TEXT, "healthy\n"),
         "/-/ready" if site.publication.get().ready => Answer::text(200, TEXT, "ready\n"),
@@ -171,6 +178,28 @@ fn answer(method: &Method, url: &str, site: &Site) -> Answer {
             let page = page::render(&snapshot, only_failures, Timestamp::now());
             Answer::text(200, HTML, page)
         }
+    }
+}
+
+/// What is published, shared by all who take it, and then the exporter's own metrics.
+fn metrics(own: String, gzip: bool, site: &Site) -> Answer {
+    let text = site.publication.get().text;
+    let (length, body): (usize, Box<dyn Read + Send>) = if gzip {
+        let end = text.deflated().end(own.as_bytes());
+        let length = gzip::HEADER.len() + text.deflated().bytes().len() + end.len();
+        let text = site.texts.read(text, |text| text.deflated().bytes());
+        let body = gzip::HEADER.chain(text).chain(Cursor::new(end));
+        (length, Box::new(body))
+    } else {
+        let length = text.plain().len() + own.len();
+        let text = site.texts.read(text, |text| text.plain().as_bytes());
+        (length, Box::new(text.chain(Cursor::new(own))))
+    };
+    Answer {
+        code: 200,
+        content_type: METRICS,
+        body,
+        length,
     }
 }
 
@@ -244,12 +273,12 @@ mod tests {
         };
         let code = |method: &str, url: &str| {
             let method = method.parse().unwrap();
-            answer(&method, url, &site).code
+            answer(&method, url, false, &site).code
         };
         assert_eq!(code("GET", "/-/ready"), 503);
         assert_eq!(code("GET", "/metrics"), 200);
         site.publication.set(Published {
-            text: Arc::new("a 1\n".into()),
+            text: Arc::new("a 1\n".to_owned().into()),
             ready: true,
             ..Published::default()
         });
@@ -266,11 +295,20 @@ mod tests {
         ] {
             assert_eq!(code(method, url), want, "{method} {url}");
         }
-        let mut answer = answer(&Method::Get, "/metrics", &site);
-        let mut body = String::new();
-        answer.body.read_to_string(&mut body).unwrap();
-        assert_eq!(body.len(), answer.length);
-        assert!(body.starts_with("a 1\n"), "{body}");
-        assert!(body.contains("\nprocess_resident_memory_bytes "), "{body}");
+        for gzip in [false, true] {
+            let mut answer = answer(&Method::Get, "/metrics", gzip, &site);
+            let mut bytes = Vec::new();
+            answer.body.read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes.len(), answer.length);
+            let mut body = String::new();
+            if gzip {
+                let mut plain = flate2::read::GzDecoder::new(&bytes[..]);
+                plain.read_to_string(&mut body).unwrap();
+            } else {
+                body = String::from_utf8(bytes).unwrap();
+            }
+            assert!(body.starts_with("a 1\n"), "{body}");
+            assert!(body.contains("\nprocess_resident_memory_bytes "), "{body}");
+        }
     }
 }

@@ -10,6 +10,8 @@ pub(super) struct Request {
     pub(super) line: Option<Vec<u8>>,
     /// Another request may follow on the same connection.
     pub(super) keeps_alive: bool,
+    /// The answer may be compressed.
+    pub(super) takes_gzip: bool,
 }
 
 impl Request {
@@ -22,6 +24,7 @@ impl Request {
         let start = empty.count();
         let mut line: Option<&[u8]> = None;
         let mut keeps_alive = true;
+        let mut takes_gzip = false;
         let mut at = start;
         loop {
             let length = input[at..].iter().position(|byte| *byte == b'\n')?;
@@ -37,9 +40,16 @@ impl Request {
                     let line = is_request_line(line).then(|| line.to_owned());
                     input.drain(..at);
                     keeps_alive &= line.is_some();
-                    return Some(Self { line, keeps_alive });
+                    return Some(Self {
+                        line,
+                        keeps_alive,
+                        takes_gzip,
+                    });
                 }
-                Some(_) => keeps_alive &= !ends_connection(text),
+                Some(_) => {
+                    keeps_alive &= !ends_connection(text);
+                    takes_gzip |= takes_gzip_by(text);
+                }
             }
         }
     }
@@ -58,11 +68,8 @@ fn is_request_line(line: &[u8]) -> bool {
 /// Whether no other request can follow one with this header: the client says so, or there is a
 /// body, which nobody here reads.
 fn ends_connection(header: &[u8]) -> bool {
-    let (name, value) = match header.iter().position(|byte| *byte == b':') {
-        Some(colon) => (&header[..colon], &header[colon + 1..]),
-        None => (header, &[][..]),
-    };
-    match name.trim_ascii().to_ascii_lowercase().as_slice() {
+    let (name, value) = split(header);
+    match name.to_ascii_lowercase().as_slice() {
         b"connection" => {
             let mut options = value.split(|byte| *byte == b',');
             options.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"close"))
@@ -73,9 +80,56 @@ fn ends_connection(header: &[u8]) -> bool {
     }
 }
 
+/// Whether a client that sends this header takes what is compressed by gzip (RFC 9110, 12.5.3).
+fn takes_gzip_by(header: &[u8]) -> bool {
+    let (name, value) = split(header);
+    let mut codings = value.split(|byte| *byte == b',').map(|coding| {
+        let mut parts = coding.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let is_gzip = parts
+            .next()
+            .is_some_and(|it| it.eq_ignore_ascii_case(b"gzip"));
+        // A weight of nothing means that it is refused: q=0, q=0.0 and so on.
+        is_gzip && !parts.any(|it| it.iter().all(|byte| b"qQ=0. ".contains(byte)))
+    });
+    name.eq_ignore_ascii_case(b"accept-encoding") && codings.any(|it| it)
+}
+
+/// A header's name and its value.
+fn split(header: &[u8]) -> (&[u8], &[u8]) {
+    let (name, value) = match header.iter().position(|byte| *byte == b':') {
+        Some(colon) => (&header[..colon], &header[colon + 1..]),
+        None => (header, &[][..]),
+    };
+    (name.trim_ascii(), value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_takes_gzip() {
+        for (header, want) in [
+            ("Accept-Encoding: gzip", true),
+            ("accept-encoding:deflate,GZIP ;q=0.5, br", true),
+            ("Accept-Encoding: gzip;q=1.0", true),
+            ("Accept-Encoding: gzip; q=0", false),
+            ("Accept-Encoding: gzip;Q=0.000", false),
+            ("Accept-Encoding: gzip;q=0, gzip", true),
+            ("Accept-Encoding: x-gzip, deflate", false),
+            ("Accept-Encoding: identity", false),
+            // Whoever says so takes gzip as well, but no one who scrapes does.
+            ("Accept-Encoding: *", false),
+            ("Accept-Encoding:", false),
+            ("Accept-Encoding", false),
+            ("Content-Encoding: gzip", false),
+            ("gzip", false),
+        ] {
+            let mut input = format!("GET / HTTP/1.1\r\nA: b\r\n{header}\r\n\r\n").into_bytes();
+            let request = Request::take(&mut input).unwrap();
+            assert_eq!(request.takes_gzip, want, "{header}");
+        }
+    }
 
     /// The request line, `+` if another may follow, and what is left of the input.
     fn take(input: &str) -> Option<(String, String)> {

@@ -1,8 +1,10 @@
-//! The texts that clients are taking. Each shares its bytes with all who take the same one; those
+//! The texts that clients are taking, as they are or deflated. Each shares its bytes with all who take the same one; those
 //! that are no longer published are bounded, however slowly they are taken.
 
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::publication::Text;
 
 /// Bytes of texts other than the last one that was asked for. Who takes an older one beyond that
 /// has his answer broken off.
@@ -17,7 +19,7 @@ pub(super) struct Texts {
 #[derive(Debug, Default)]
 struct Taken {
     last_number: u64,
-    texts: Vec<(u64, Arc<String>)>,
+    texts: Vec<(u64, Arc<Text>)>,
 }
 
 /// One client's text, as far as it is taken.
@@ -25,13 +27,14 @@ struct Taken {
 pub(super) struct Reader {
     texts: Arc<Texts>,
     number: u64,
-    text: Weak<String>,
+    text: Weak<Text>,
+    bytes: fn(&Text) -> &[u8],
     at: usize,
 }
 
 impl Texts {
-    /// A reader of this text, from its beginning.
-    pub(super) fn read(self: &Arc<Self>, text: Arc<String>) -> Reader {
+    /// A reader of what `bytes` gives of this text, from its beginning.
+    pub(super) fn read(self: &Arc<Self>, text: Arc<Text>, bytes: fn(&Text) -> &[u8]) -> Reader {
         let weak = Arc::downgrade(&text);
         let mut taken = self.lock();
         taken.last_number += 1;
@@ -42,6 +45,7 @@ impl Texts {
             texts: Arc::clone(self),
             number,
             text: weak,
+            bytes,
             at: 0,
         }
     }
@@ -54,17 +58,17 @@ impl Texts {
 impl Taken {
     /// Lets go of the oldest texts as soon as there is too much of them.
     fn forget_old(&mut self) {
-        let mut kept: Vec<*const String> = Vec::new();
+        let mut kept: Vec<*const Text> = Vec::new();
         let mut bytes = 0;
         let mut most = OLD_BYTES;
         let first_kept = self.texts.iter().rposition(|(_, text)| {
             let pointer = Arc::as_ptr(text);
             if kept.is_empty() {
-                most += text.capacity(); // The last one is not old.
+                most += text.memory(); // The last one is not old.
             }
             if !kept.contains(&pointer) {
                 kept.push(pointer);
-                bytes += text.capacity();
+                bytes += text.memory();
             }
             bytes > most
         });
@@ -79,7 +83,7 @@ impl Read for Reader {
         let Some(text) = self.text.upgrade() else {
             return Err(io::Error::other("its text is too old by now"));
         };
-        let count = (&text.as_bytes()[self.at..]).read(buffer)?;
+        let count = (&(self.bytes)(&text)[self.at..]).read(buffer)?;
         self.at += count;
         Ok(count)
     }
@@ -96,14 +100,18 @@ impl Drop for Reader {
 mod tests {
     use super::*;
 
-    fn text(letter: &str) -> Arc<String> {
-        Arc::new(letter.repeat(3 * 1024 * 1024))
+    fn text(letter: &str) -> Arc<Text> {
+        Arc::new(letter.repeat(3 * 1024 * 1024).into())
+    }
+
+    fn plain(text: &Text) -> &[u8] {
+        text.plain().as_bytes()
     }
 
     #[test]
     fn a_text_is_read_in_pieces() {
         let texts = Arc::new(Texts::default());
-        let mut reader = texts.read(Arc::new("abcdefg".into()));
+        let mut reader = texts.read(Arc::new("abcdefg".to_owned().into()), plain);
         let mut piece = [0; 4];
         assert_eq!(reader.read(&mut piece).unwrap(), 4);
         let mut rest = String::new();
@@ -117,7 +125,7 @@ mod tests {
     fn old_texts_are_let_go_and_the_last_ones_stay() {
         let texts = Arc::new(Texts::default());
         let mut readers: Vec<_> = ["a", "b", "c", "d", "e"]
-            .map(|letter| texts.read(text(letter)))
+            .map(|letter| texts.read(text(letter), plain))
             .into();
         // The last, and 8 MiB before it.
         let mut piece = [0; 10];
@@ -131,8 +139,10 @@ mod tests {
     #[test]
     fn one_text_may_have_any_number_of_readers() {
         let texts = Arc::new(Texts::default());
-        let text = Arc::new("x".repeat(20 * 1024 * 1024));
-        let mut readers: Vec<_> = (0..64).map(|_| texts.read(Arc::clone(&text))).collect();
+        let text: Arc<Text> = Arc::new("x".repeat(20 * 1024 * 1024).into());
+        let mut readers: Vec<_> = (0..64)
+            .map(|_| texts.read(Arc::clone(&text), plain))
+            .collect();
         drop(text);
         for reader in &mut readers {
             assert_eq!(reader.read(&mut [0; 10]).unwrap(), 10);
