@@ -21,6 +21,8 @@ pub(crate) struct Container {
     pub(crate) finished_at: Option<Timestamp>,
     pub(crate) restart_count: u64,
     pub(crate) cgroup_parent: String,
+    /// When it was made, in seconds since 1970.
+    pub(crate) made_at: i64,
 }
 
 impl Container {
@@ -39,6 +41,7 @@ impl Container {
             finished_at: None,
             restart_count: 0,
             cgroup_parent: String::new(),
+            made_at: 1_795_336_857,
         }
     }
 
@@ -78,7 +81,7 @@ impl Container {
         self
     }
 
-    /// Its element of `/containers/json`.
+    /// Its element of `/containers/json`, as long as Docker 28.5 makes it.
     pub(crate) fn listed(&self) -> Value {
         json!({
             "Id": self.id,
@@ -86,13 +89,29 @@ impl Container {
             "Image": self.image,
             "ImageID": "sha256:315aa9d82e2161f42a1c5548e91da4017fd4e5665d83bf15aa01f040f4d17054",
             "Command": "/bin/sh -c 'exit 2'",
-            "Created": 1_795_336_857,
+            "Created": self.made_at,
             "Ports": [],
             "Labels": self.label_map(),
             "State": self.state,
             "Status": self.status(),
             "HostConfig": {"NetworkMode": "none"},
-            "NetworkSettings": {"Networks": {}},
+            "NetworkSettings": {"Networks": {"none": {
+                "IPAMConfig": null,
+                "Links": null,
+                "Aliases": null,
+                "MacAddress": "",
+                "DriverOpts": null,
+                "GwPriority": 0,
+                "NetworkID": "79a915f011bc65aac906ad21a85d26bcfaf3f8c1459edf255f76042f29c90d50",
+                "EndpointID": "",
+                "Gateway": "",
+                "IPAddress": "",
+                "IPPrefixLen": 0,
+                "IPv6Gateway": "",
+                "GlobalIPv6Address": "",
+                "GlobalIPv6PrefixLen": 0,
+                "DNSNames": null,
+            }}},
             "Mounts": [],
         })
     }
@@ -165,8 +184,9 @@ impl Container {
     }
 }
 
-/// As docker/go-units writes durations of less than two days.
+/// As docker/go-units writes durations of less than two weeks.
 fn human(seconds: i64) -> String {
+    let hours = (seconds + 1800) / 3600;
     match seconds {
         ..1 => "Less than a second".to_owned(),
         1 => "1 second".to_owned(),
@@ -174,6 +194,7 @@ fn human(seconds: i64) -> String {
         60..120 => "About a minute".to_owned(),
         120..3600 => format!("{} minutes", seconds / 60),
         3600..5400 => "About an hour".to_owned(),
-        _ => format!("{} hours", (seconds + 1800) / 3600),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ => format!("{} days", hours / 24),
     }
 }

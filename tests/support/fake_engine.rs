@@ -3,7 +3,7 @@
 //! It plays recorded answers ([`FakeEngine::play`]), shows containers that a test or the demo
 //! makes up ([`FakeEngine::put`]), or says whatever bytes it is told to ([`FakeEngine::answer`]).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -33,7 +33,11 @@ pub(crate) enum Answer {
 impl Answer {
     /// A JSON body with its length.
     pub(crate) fn json(status: &str, body: &Value) -> Self {
-        let body = body.to_string();
+        Self::text(status, &body.to_string())
+    }
+
+    /// The same of a body that is JSON already.
+    pub(crate) fn text(status: &str, body: &str) -> Self {
         Self::Bytes(
             format!(
                 "HTTP/1.1 {status}\r\nApi-Version: 1.51\r\nContent-Type: application/json\r\n\
@@ -58,9 +62,12 @@ impl Answer {
 
 #[derive(Debug, Default)]
 struct World {
-    containers: Vec<Container>,
+    /// In the order in which they were made.
+    containers: BTreeMap<usize, Arc<Container>>,
+    /// The places of their ids in it.
+    places: HashMap<String, usize>,
     /// By path, query included; they win over the containers.
-    answers: HashMap<String, Answer>,
+    answers: HashMap<String, Arc<Answer>>,
     requests: Vec<String>,
     connections: usize,
     open: Vec<UnixStream>,
@@ -134,20 +141,23 @@ impl FakeEngine {
     /// Makes a container, or changes the one with the same id.
     pub(crate) fn put(&self, container: Container) {
         let mut world = self.world();
-        let place = world.containers.iter_mut().find(|it| it.id == container.id);
-        match place {
-            Some(place) => *place = container,
-            None => world.containers.push(container),
-        }
+        let last = world.containers.last_key_value();
+        let next = last.map_or(0, |(place, _)| place + 1);
+        let place = *world.places.entry(container.id.clone()).or_insert(next);
+        world.containers.insert(place, Arc::new(container));
     }
 
     /// Removes a container.
     pub(crate) fn remove(&self, id: &str) {
-        self.world().containers.retain(|it| it.id != id);
+        let mut world = self.world();
+        if let Some(place) = world.places.remove(id) {
+            world.containers.remove(&place);
+        }
     }
 
     /// Answers this path (query included) so from now on.
     pub(crate) fn answer(&self, path: &str, answer: Answer) {
+        let answer = Arc::new(answer);
         self.world().answers.insert(path.to_owned(), answer);
     }
 
@@ -163,7 +173,7 @@ impl FakeEngine {
 
     /// The listing as it is.
     pub(crate) fn listing(&self) -> Answer {
-        listing(&self.world())
+        listing(&self.world)
     }
 
     /// Makes a container that runs, with its events.
@@ -301,8 +311,8 @@ fn converse(mut stream: UnixStream, world: &Mutex<World>) {
                 continue; // Until the client leaves.
             }
         }
-        let answer = answer_to(&head, &mut lock(world));
-        let (bytes, close) = match answer {
+        let answer = answer_to(&head, world);
+        let (bytes, close) = match &*answer {
             Answer::Bytes(bytes) => (bytes, false),
             Answer::BytesThenClose(bytes) => (bytes, true),
             Answer::Silence => continue,
@@ -312,7 +322,7 @@ fn converse(mut stream: UnixStream, world: &Mutex<World>) {
                 break;
             }
         };
-        if stream.write_all(&bytes).is_err() || close {
+        if stream.write_all(bytes).is_err() || close {
             break;
         }
     }
@@ -320,6 +330,11 @@ fn converse(mut stream: UnixStream, world: &Mutex<World>) {
 }
 
 impl World {
+    fn container(&self, id: &str) -> Option<&Container> {
+        let place = self.places.get(id)?;
+        self.containers.get(place).map(|it| &**it)
+    }
+
     fn tell(&mut self, line: &[u8]) {
         let chunk = chunk(line);
         self.followers
@@ -370,8 +385,9 @@ fn read_head(reader: &mut impl BufRead) -> Option<String> {
     Some(head)
 }
 
-fn answer_to(head: &str, world: &mut World) -> Answer {
-    let refuse = |message: &str| Answer::json("400 Bad Request", &json!({"message": message}));
+fn answer_to(head: &str, world: &Mutex<World>) -> Arc<Answer> {
+    let refuse =
+        |message: &str| Answer::json("400 Bad Request", &json!({"message": message})).into();
     let line = head.lines().next().unwrap_or_default();
     let Some(path) = line
         .strip_prefix("GET ")
@@ -387,11 +403,14 @@ fn answer_to(head: &str, world: &mut World) -> Answer {
         return refuse("missing required Host header");
     }
     let path = path.split_once("?since=").map_or(path, |(path, _)| path);
-    world.requests.push(path.to_owned());
-    if let Some(answer) = world.answers.get(path) {
-        return answer.clone();
+    {
+        let mut world = lock(world);
+        world.requests.push(path.to_owned());
+        if let Some(answer) = world.answers.get(path) {
+            return Arc::clone(answer);
+        }
     }
-    match path {
+    let answer = match path {
         LIST => listing(world),
         "/info" => Answer::json(
             "200 OK",
@@ -400,7 +419,7 @@ fn answer_to(head: &str, world: &mut World) -> Answer {
         _ => {
             let id = path.strip_prefix("/containers/");
             let id = id.and_then(|id| id.strip_suffix("/json")).unwrap_or(path);
-            match world.containers.iter().find(|it| it.id == id) {
+            match lock(world).container(id) {
                 Some(container) => Answer::json("200 OK", &container.inspect()),
                 None => Answer::json(
                     "404 Not Found",
@@ -408,12 +427,16 @@ fn answer_to(head: &str, world: &mut World) -> Answer {
                 ),
             }
         }
-    }
+    };
+    answer.into()
 }
 
-fn listing(world: &World) -> Answer {
-    let containers: Vec<_> = world.containers.iter().map(Container::listed).collect();
-    Answer::json("200 OK", &Value::Array(containers))
+/// Rendered while nothing is locked: with many containers it takes seconds, and events go on.
+fn listing(world: &Mutex<World>) -> Answer {
+    let containers: Vec<_> = lock(world).containers.values().cloned().collect();
+    let elements = containers.iter().map(|it| it.listed().to_string());
+    let body = format!("[{}]", elements.collect::<Vec<_>>().join(","));
+    Answer::text("200 OK", &body)
 }
 
 /// The recorded bytes, without the header that they were recorded with to end the connection.
