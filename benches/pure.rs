@@ -1,0 +1,335 @@
+//! How fast the parts are that neither ask nor wait, each beside a limit that no code passes.
+//!
+//! ```text
+//! cargo bench                # two minutes
+//! cargo bench -- listings    # what has this in its name
+//! ```
+//!
+//! - `http`: an answer's head, and a body in chunks, from memory. Limit `copied`: the same bytes
+//!   copied once.
+//! - `listings`: an answer to `/containers/json` taken in by the ledger: `first`, when every
+//!   container is new; `again`, when nothing has changed. `parsed` is the part before the ledger.
+//!   Limit `skipped`: the same JSON read to its end, and nothing kept of it.
+//! - `text`: `rendered`, the metrics of all containers. Limit `copied`: the same text copied once,
+//!   to memory that is there. `page` is what the page shows of them.
+//!
+//! The containers are stopped ones with 8 labels each, of [`crowd`]. Which limit belongs to what is
+//! told by the names alone: both are measured in the same run, so take their ratio.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use docker_exit_exporter::engine::{Inspected, listing};
+use docker_exit_exporter::http::Stream;
+use docker_exit_exporter::labels::Filter;
+use docker_exit_exporter::ledger::{Ledger, Taken};
+use jiff::{SignedDuration, Timestamp};
+
+#[allow(dead_code)] // Shared with the tests, which use other parts of it.
+#[path = "../tests/support/container.rs"]
+mod container;
+#[allow(dead_code)]
+#[path = "../tests/support/crowd.rs"]
+mod crowd;
+
+/// Stopped containers. Without optimisation, as in `cargo test --benches`, only the small host is
+/// there: then it is a matter of whether it works.
+const SIZES: &[u64] = if cfg!(debug_assertions) {
+    &[300]
+} else {
+    &[300, 10_000, 100_000]
+};
+
+/// Seconds that one line of the result may take.
+const SECONDS: u64 = 3;
+
+fn main() {
+    divan::main();
+}
+
+/// A host, as its Engine tells of it.
+struct Host {
+    listing: String,
+    inspects: Vec<(String, Inspected)>,
+}
+
+/// The host with so many containers, made when it is first asked for: that takes seconds.
+fn host(count: u64) -> Arc<Host> {
+    static HOSTS: Mutex<BTreeMap<u64, Arc<Host>>> = Mutex::new(BTreeMap::new());
+    let mut hosts = HOSTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let host = hosts
+        .entry(count)
+        .or_insert_with(|| Arc::new(Host::with(count)));
+    Arc::clone(host)
+}
+
+impl Host {
+    fn with(count: u64) -> Self {
+        let mut listed = Vec::new();
+        let mut inspects = Vec::new();
+        for container in crowd::stopped(count) {
+            listed.push(container.listed().to_string());
+            let text = container.inspect().to_string();
+            let inspected = Inspected::parse(&text).expect("an inspect");
+            inspects.push((container.id, inspected));
+        }
+        Self {
+            listing: format!("[{}]", listed.join(",")),
+            inspects,
+        }
+    }
+
+    /// A ledger that knows everything of it, as after the first collection.
+    fn ledger(&self) -> Ledger {
+        let mut ledger = empty();
+        let containers = listing(&self.listing).expect("a listing");
+        let pending = ledger.listed(&containers, taken(0));
+        assert_eq!(pending.len(), self.inspects.len(), "every exit is new");
+        for (id, inspected) in &self.inspects {
+            ledger.inspected(id, inspected, taken(0).asked, true);
+        }
+        let told = ledger.tell(Duration::ZERO, true);
+        assert_eq!(told.len(), self.inspects.len(), "every exit is told");
+        ledger
+    }
+}
+
+fn empty() -> Ledger {
+    Ledger::new(Filter::default(), Duration::from_secs(300), taken(0).asked)
+}
+
+/// The time of the listing with this number, one moment after the one before.
+fn taken(number: u32) -> Taken {
+    static START: LazyLock<Timestamp> = LazyLock::new(Timestamp::now);
+    let time = *START + SignedDuration::from_millis(number.into());
+    Taken {
+        asked: time,
+        answered: time,
+        uptime: Duration::from_millis(number.into()),
+        events_followed: true,
+    }
+}
+
+mod http {
+    use std::io::Cursor;
+    use std::time::Instant;
+
+    use divan::Bencher;
+    use divan::counter::BytesCount;
+    use docker_exit_exporter::http::{Connection, limits};
+
+    use super::{Again, Duration, SECONDS, SIZES, copied, host};
+
+    /// What an Engine wrote, but for what ends its connection.
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nApi-Version: 1.51\r\nContent-Type: application/json\r\n\
+        Docker-Experimental: false\r\nOstype: linux\r\nServer: Docker/28.5.2+dfsg4 (linux)\r\n\
+        Date: Sun, 22 Nov 2026 08:41:10 GMT\r\n";
+
+    /// Containers in the body.
+    const CONTAINERS: u64 = SIZES[SIZES.len() / 2];
+
+    /// Bytes of a chunk. Docker makes one of a whole listing, as the last one here.
+    const CHUNKS: [usize; 3] = [4096, 64 * 1024, 64 * 1024 * 1024];
+
+    /// A connection on which the same answer comes again and again.
+    fn connection(answer: &[u8]) -> Connection<Again<'_>> {
+        Connection::new(Again(Cursor::new(answer)))
+    }
+
+    fn in_chunks(body: &[u8], size: usize) -> Vec<u8> {
+        let mut answer = format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n").into_bytes();
+        for chunk in body.chunks(size) {
+            answer.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            answer.extend_from_slice(chunk);
+            answer.extend_from_slice(b"\r\n");
+        }
+        answer.extend_from_slice(b"0\r\n\r\n");
+        answer
+    }
+
+    fn deadline() -> Instant {
+        Instant::now() + Duration::from_secs(3600)
+    }
+
+    #[divan::bench(max_time = SECONDS, sample_size = 1000)]
+    fn head(bencher: Bencher) {
+        let answer = format!("{HEAD}Content-Length: 0\r\n\r\n");
+        let mut connection = connection(answer.as_bytes());
+        let deadline = deadline();
+        bencher
+            .counter(BytesCount::of_str(&answer))
+            .bench_local(|| {
+                let (head, mut body) = connection
+                    .get("docker", "/info", Some(deadline))
+                    .expect("a head");
+                assert!(body.fill().expect("a body").is_empty());
+                head
+            });
+    }
+
+    #[divan::bench(max_time = SECONDS)]
+    fn head_copied(bencher: Bencher) {
+        copied(
+            bencher,
+            format!("{HEAD}Content-Length: 0\r\n\r\n").as_bytes(),
+        );
+    }
+
+    #[divan::bench(max_time = SECONDS, args = CHUNKS)]
+    fn body(bencher: Bencher, chunk: usize) {
+        let listing = &host(CONTAINERS).listing;
+        let answer = in_chunks(listing.as_bytes(), chunk);
+        let mut connection = connection(&answer);
+        let deadline = deadline();
+        let mut into = Vec::with_capacity(listing.len());
+        bencher
+            .counter(BytesCount::of_str(listing))
+            .bench_local(|| {
+                into.clear();
+                let (_, mut body) = connection
+                    .get("docker", "/", Some(deadline))
+                    .expect("a head");
+                body.read_to_end(&mut into, limits::BODY_BYTES)
+                    .expect("a body");
+                assert_eq!(into.len(), listing.len());
+            });
+    }
+
+    #[divan::bench(max_time = SECONDS)]
+    fn body_copied(bencher: Bencher) {
+        copied(bencher, host(CONTAINERS).listing.as_bytes());
+    }
+}
+
+/// The name of a module is what is shown: hence not `listing`, which is a function.
+mod listings {
+    use divan::Bencher;
+    use divan::counter::BytesCount;
+    use serde::de::IgnoredAny;
+
+    use super::{SECONDS, SIZES, empty, host, listing, taken};
+
+    #[divan::bench(max_time = SECONDS, args = SIZES)]
+    fn first(bencher: Bencher, count: u64) {
+        let host = host(count);
+        bencher
+            .counter(BytesCount::of_str(&host.listing))
+            .with_inputs(empty)
+            .bench_local_values(|mut ledger| {
+                let containers = listing(&host.listing).expect("a listing");
+                let pending = ledger.listed(&containers, taken(0));
+                (ledger, pending)
+            });
+    }
+
+    #[divan::bench(max_time = SECONDS, args = SIZES)]
+    fn again(bencher: Bencher, count: u64) {
+        let host = host(count);
+        let mut ledger = host.ledger();
+        let mut number = 0;
+        bencher
+            .counter(BytesCount::of_str(&host.listing))
+            .bench_local(|| {
+                number += 1;
+                let containers = listing(&host.listing).expect("a listing");
+                let pending = ledger.listed(&containers, taken(number));
+                assert!(pending.is_empty(), "nothing has changed");
+            });
+    }
+
+    #[divan::bench(max_time = SECONDS, args = SIZES)]
+    fn parsed(bencher: Bencher, count: u64) {
+        let host = host(count);
+        bencher
+            .counter(BytesCount::of_str(&host.listing))
+            .bench_local(|| listing(&host.listing).expect("a listing").len());
+    }
+
+    #[divan::bench(max_time = SECONDS, args = SIZES)]
+    fn skipped(bencher: Bencher, count: u64) {
+        let host = host(count);
+        bencher
+            .counter(BytesCount::of_str(&host.listing))
+            .bench_local(|| serde_json::from_str::<IgnoredAny>(&host.listing).expect("JSON"));
+    }
+}
+
+mod text {
+    use divan::Bencher;
+    use divan::counter::BytesCount;
+    use docker_exit_exporter::exposition::{EngineInfo, render};
+    use docker_exit_exporter::page;
+
+    use super::{Ledger, SECONDS, SIZES, host};
+
+    fn text_of(ledger: &Ledger) -> String {
+        render(true, true, &EngineInfo::default(), ledger)
+    }
+
+    #[divan::bench(max_time = SECONDS, args = SIZES)]
+    fn rendered(bencher: Bencher, count: u64) {
+        let ledger = host(count).ledger();
+        let length = text_of(&ledger).len();
+        bencher
+            .counter(BytesCount::new(length))
+            .bench_local(|| text_of(&ledger));
+    }
+
+    #[divan::bench(max_time = SECONDS, args = SIZES)]
+    fn copied(bencher: Bencher, count: u64) {
+        let text = text_of(&host(count).ledger());
+        super::copied(bencher, text.as_bytes());
+    }
+
+    #[divan::bench(max_time = SECONDS, args = SIZES)]
+    fn page(bencher: Bencher, count: u64) {
+        let ledger = host(count).ledger();
+        bencher.bench_local(|| page::Containers::take(&ledger));
+    }
+}
+
+/// A stream on which the same bytes come again and again, never the end of one answer with the
+/// beginning of the next; what is sent is forgotten.
+struct Again<'a>(io::Cursor<&'a [u8]>);
+
+impl Read for Again<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0.position() == self.0.get_ref().len() as u64 {
+            self.0.set_position(0);
+        }
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Again<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Again<'_> {
+    fn read_within(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_within(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The limit of what moves bytes.
+fn copied(bencher: divan::Bencher, bytes: &[u8]) {
+    let mut into = vec![0; bytes.len()];
+    bencher
+        .counter(divan::counter::BytesCount::of_slice(bytes))
+        .bench_local(|| {
+            into.copy_from_slice(divan::black_box(bytes));
+            divan::black_box(&mut into);
+        });
+}
