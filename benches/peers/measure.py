@@ -28,8 +28,10 @@ INTERVAL = 5  # Seconds between collections, of both.
 WINDOW = 10 * INTERVAL  # Seconds for which CPU is measured.
 LOGGED = 2 * INTERVAL  # Seconds for which requests are counted.
 EXITS = 20  # Of each kind.
+EXIT_PAUSE = INTERVAL / 10  # Seconds between two of a kind, so that they end at any point between collections.
 SCRAPE_PAUSE = 0.05  # Seconds between scrapes while exits are waited for.
 IMAGE = "docker-exit-exporter-peers-busybox"
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # By no proxy.
 EXIT_NAME = re.compile(r'^container_exit_code\{.*?\bname="((?:kept|gone)-\d+)"', re.MULTILINE)
 
 
@@ -48,8 +50,14 @@ def eventually(what, patience, probe):
 
 
 def cpu(pid):
-    """CPU seconds of a process, with its threads that ended: its CPU clock, numbered as clock_getcpuclockid(3) does."""
+    """CPU seconds of a process, with its threads that ended: the clock that clock_getcpuclockid(3) names."""
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def unix_time(text):
+    """Of a time as Docker writes it: UTC, with up to nine digits of a second, which datetime does not take."""
+    seconds, _, fraction = text.rstrip("Z").partition(".")
+    return datetime.fromisoformat(seconds + "+00:00").timestamp() + float(f"0.{fraction or 0}")
 
 
 class Engine:
@@ -57,6 +65,7 @@ class Engine:
         self.folder = folder
         self.pids = [pid]
         self.url = f"unix://{folder}/docker.sock"
+        self.exporters_log = open(folder / "exporters.log", "ab")
         eventually("no Docker Engine", 60, self.answers)
         self.client = docker.DockerClient(self.url)
         # There is none if the host's own is used: then its CPU cannot be told from other work.
@@ -77,7 +86,7 @@ class Engine:
     def run(self, name, number, command, **options):
         """Runs a container in the background with the labels of a Compose service."""
         labels = {
-            "config-hash": "%064x" % number,
+            "config-hash": f"{number:064x}",
             "container-number": "1",
             "oneoff": "False",
             "project": f"project-{number // 10}",
@@ -101,9 +110,7 @@ class Engine:
 
     def fill(self):
         with ThreadPoolExecutor(2) as pool:
-            for _ in pool.map(
-                lambda n: self.run(f"stopped-{n}", n, f"exit {n % 3}"), range(CONTAINERS)
-            ):
+            for _ in pool.map(lambda n: self.run(f"stopped-{n}", n, f"exit {n % 3}"), range(CONTAINERS)):
                 pass
         eventually("containers do not end", 30, lambda: not self.running())
 
@@ -112,9 +119,7 @@ class Engine:
         (self.folder / "daemon.json").write_text(json.dumps({"debug": on}))
         size = len(self.log())
         os.kill(self.pids[0], signal.SIGHUP)
-        eventually(
-            "no reload", 10, lambda: b"Reloaded configuration" in self.log()[size:]
-        )
+        eventually("no reload", 10, lambda: b"Reloaded configuration" in self.log()[size:])
 
     def log(self):
         return (self.folder / "dockerd.log").read_bytes()
@@ -141,7 +146,8 @@ class Exporter:
                 "EXPORTER_PORT": str(port),
             },
             stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
+            stdout=engine.exporters_log,
+            stderr=engine.exporters_log,
         )
 
     def __enter__(self):
@@ -157,7 +163,7 @@ class Exporter:
 
     def scrape(self):
         try:
-            with urllib.request.urlopen(self.url, timeout=10) as answer:
+            with DIRECT.open(self.url, timeout=10) as answer:
                 return answer.read().decode()
         except OSError:
             if self.process.poll() is not None:
@@ -212,7 +218,7 @@ def measure_requests(engine, exporter):
 
 
 def measure_exits(engine, exporter):
-    """Delays until exits were shown, in seconds, and how many were shown: of containers that stay, and of `--rm` ones."""
+    """The delays until exits were shown, in seconds, and of how many `--rm` containers they were shown."""
     shown = {}
     over = threading.Event()
 
@@ -221,6 +227,7 @@ def measure_exits(engine, exporter):
             for name in EXIT_NAME.findall(exporter.scrape()):
                 shown.setdefault(name, time.time())
 
+    say(f"starts {EXITS} containers that stay, and {EXITS} with --rm")
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
@@ -228,6 +235,7 @@ def measure_exits(engine, exporter):
         for n in range(EXITS):
             kept.append(engine.run(f"kept-{n}", CONTAINERS + n, "sleep 0.3; exit 3"))
             engine.run(f"gone-{n}", CONTAINERS + EXITS + n, "sleep 0.3; exit 4", auto_remove=True)
+            time.sleep(EXIT_PAUSE)
         eventually("containers do not end", 30, lambda: not engine.running())
         # Two collections more, however long one takes, or all that can be shown.
         done = exporter.collections()
@@ -243,9 +251,8 @@ def measure_exits(engine, exporter):
     delays = []
     for container in kept:
         container.reload()
-        ended = datetime.fromisoformat(container.attrs["State"]["FinishedAt"][:26] + "+00:00")
         if container.name in shown:
-            delays.append(shown[container.name] - ended.timestamp())
+            delays.append(shown[container.name] - unix_time(container.attrs["State"]["FinishedAt"]))
         container.remove()
     return delays, sum(name.startswith("gone-") for name in shown)
 
@@ -302,14 +309,13 @@ def main():
     ours = measure(engine, idle_rate, [program], "docker_exit_exporter_collections_total")
     say("the Python exporter")
     script = Path(__file__).with_name("python_exporter.py")
-    python = measure(
-        engine, idle_rate, [sys.executable, str(script)], "exporter_collection_seconds_count"
-    )
+    python = measure(engine, idle_rate, [sys.executable, str(script)], "exporter_collection_seconds_count")
     say("done")
 
     own_version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     print(
-        f"{CONTAINERS} stopped containers with 8 labels, a collection each {INTERVAL} s, {os.cpu_count()} cores: "
+        f"{CONTAINERS} stopped containers with 8 labels, a collection each {INTERVAL} s, exits awaited by a scrape "
+        f"each {SCRAPE_PAUSE} s, {os.cpu_count()} cores: "
         f"{own_version.stdout.strip()}; Python {python_version()}, docker {version('docker')}, "
         f"prometheus_client {version('prometheus_client')}; Docker {engine.client.version()['Version']}\n"
     )

@@ -38,9 +38,7 @@ COLLECTION = Summary("exporter_collection_seconds", "Time that a collection took
 @COLLECTION.time()
 def collect(client):
     # The SDK lists, and then inspects each container by itself; `attrs` is what that gave.
-    stopped = client.containers.list(
-        all=True, filters={"status": ["exited", "dead"]}, ignore_removed=True
-    )
+    stopped = client.containers.list(all=True, filters={"status": ["exited", "dead"]}, ignore_removed=True)
     EXIT_CODE.clear()
     for container in stopped:
         config = container.attrs["Config"]
