@@ -1,8 +1,9 @@
 //! gzip (RFC 1952) of a text that many take, each with an end of its own.
 //!
-//! The text is deflated once, up to a boundary of bytes (a sync flush, as zlib calls it). What
-//! follows it in one answer, a few KB that differ each time, is put behind it as it is, in stored
-//! blocks (RFC 1951, 3.2.4): one member, and nothing is compressed for an answer.
+//! Its pieces are deflated once each, up to a boundary of bytes (a sync flush, as zlib calls it), so
+//! that they can be put together in any way. What follows them in one answer, a few KB that differ
+//! each time, is put behind them as it is, in stored blocks (RFC 1951, 3.2.4): one member, and
+//! nothing is compressed for an answer.
 
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
@@ -15,16 +16,25 @@ const LEVEL: Compression = Compression::fast();
 /// What a stored block can have.
 const STORED_BYTES: usize = 0xffff;
 
-/// A text, deflated, without an end.
+/// A piece of a text, deflated.
 #[derive(Debug)]
 pub(crate) struct Deflated {
     bytes: Vec<u8>,
     crc: Crc,
 }
 
-impl Deflated {
-    pub(crate) fn new(text: &[u8]) -> Self {
-        let mut compress = Compress::new(LEVEL, false);
+/// What deflates, one piece after the other.
+#[derive(Debug)]
+pub(crate) struct Deflater(Compress);
+
+impl Deflater {
+    pub(crate) fn new() -> Self {
+        Self(Compress::new(LEVEL, false))
+    }
+
+    pub(crate) fn deflate(&mut self, text: &[u8]) -> Deflated {
+        let Self(compress) = self;
+        compress.reset();
         let mut bytes = Vec::with_capacity(text.len() / 16 + 256);
         loop {
             let taken = usize::try_from(compress.total_in()).expect("it is within the text");
@@ -39,33 +49,40 @@ impl Deflated {
         bytes.shrink_to_fit();
         let mut crc = Crc::new();
         crc.update(text);
-        Self { bytes, crc }
+        Deflated { bytes, crc }
     }
+}
 
-    /// The deflated text: it comes after [`HEADER`].
+impl Deflated {
+    /// The deflated piece.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What comes after it if that text and `rest` are all there is.
-    pub(crate) fn end(&self, rest: &[u8]) -> Vec<u8> {
-        let mut end = Vec::with_capacity(rest.len() + 64);
-        let mut blocks = rest.chunks(STORED_BYTES).peekable();
-        while let Some(block) = blocks.next() {
-            stored(&mut end, block, blocks.peek().is_none());
-        }
-        if rest.is_empty() {
-            stored(&mut end, &[], true);
-        }
-        let mut crc = Crc::new();
-        crc.update(rest);
-        let mut whole = Crc::new();
-        whole.combine(&self.crc);
-        whole.combine(&crc);
-        end.extend(whole.sum().to_le_bytes());
-        end.extend(whole.amount().to_le_bytes());
-        end
+    /// The checksum of what it was.
+    pub(crate) fn crc(&self) -> &Crc {
+        &self.crc
     }
+}
+
+/// What comes after [`HEADER`] and pieces with this checksum if `rest` is all that follows.
+pub(crate) fn end(pieces: &Crc, rest: &[u8]) -> Vec<u8> {
+    let mut end = Vec::with_capacity(rest.len() + 64);
+    let mut blocks = rest.chunks(STORED_BYTES).peekable();
+    while let Some(block) = blocks.next() {
+        stored(&mut end, block, blocks.peek().is_none());
+    }
+    if rest.is_empty() {
+        stored(&mut end, &[], true);
+    }
+    let mut crc = Crc::new();
+    crc.update(rest);
+    let mut whole = Crc::new();
+    whole.combine(pieces);
+    whole.combine(&crc);
+    end.extend(whole.sum().to_le_bytes());
+    end.extend(whole.amount().to_le_bytes());
+    end
 }
 
 fn stored(into: &mut Vec<u8>, block: &[u8], is_last: bool) {
@@ -86,9 +103,17 @@ mod tests {
     use super::*;
 
     fn gzip(text: &str, rest: &str) -> Vec<u8> {
-        let deflated = Deflated::new(text.as_bytes());
-        let end = deflated.end(rest.as_bytes());
-        [&HEADER, deflated.bytes(), &end].concat()
+        let mut compressor = Deflater::new();
+        let mut bytes = HEADER.to_vec();
+        let mut crc = Crc::new();
+        // Some pieces are empty.
+        for piece in text.as_bytes().chunks(300_000).flat_map(|it| [it, b""]) {
+            let deflated = compressor.deflate(piece);
+            bytes.extend(deflated.bytes());
+            crc.combine(deflated.crc());
+        }
+        bytes.extend(end(&crc, rest.as_bytes()));
+        bytes
     }
 
     #[test]

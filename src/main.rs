@@ -82,7 +82,7 @@ fn once(config: &Config) -> Result<(), String> {
     let telemetry = Telemetry::new();
     let mut collector = Collector::new(config, Arc::clone(&publication), telemetry.clone());
     collector.collect().map_err(|error| error.to_string())?;
-    print(publication.get().text.plain())?;
+    print(&publication.get().text.plain())?;
     print(&telemetry.render())
 }
 

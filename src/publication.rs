@@ -3,7 +3,9 @@
 use std::mem;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use crate::gzip::Deflated;
+use flate2::Crc;
+
+use crate::gzip::{self, Deflated, Deflater};
 use crate::page::Snapshot;
 
 /// What the last collection published.
@@ -17,14 +19,29 @@ pub struct Published {
     pub ready: bool,
 }
 
-/// A text, which is compressed when that is asked for first.
+/// A text in pieces, most of which it may share with the one before. It is compressed when that is
+/// asked for first.
 #[derive(Debug, Default)]
 pub struct Text {
+    segments: Vec<Arc<Segment>>,
+    deflated: OnceLock<Whole>,
+}
+
+/// A piece of a text.
+#[derive(Debug, Default)]
+pub struct Segment {
     plain: String,
     deflated: OnceLock<Deflated>,
 }
 
-impl From<String> for Text {
+/// What is known of a text whose pieces are deflated.
+#[derive(Debug)]
+struct Whole {
+    length: usize,
+    crc: Crc,
+}
+
+impl From<String> for Segment {
     fn from(plain: String) -> Self {
         Self {
             plain,
@@ -33,23 +50,82 @@ impl From<String> for Text {
     }
 }
 
-impl Text {
-    /// The text itself.
-    #[must_use]
-    pub fn plain(&self) -> &str {
-        &self.plain
+impl From<Vec<Arc<Segment>>> for Text {
+    fn from(segments: Vec<Arc<Segment>>) -> Self {
+        Self {
+            segments,
+            deflated: OnceLock::new(),
+        }
     }
+}
 
-    /// The same, deflated, once: who asks meanwhile waits.
-    pub(crate) fn deflated(&self) -> &Deflated {
-        self.deflated
-            .get_or_init(|| Deflated::new(self.plain.as_bytes()))
+impl From<String> for Text {
+    fn from(plain: String) -> Self {
+        vec![Arc::new(plain.into())].into()
+    }
+}
+
+impl Segment {
+    /// Its bytes, as they are or deflated. Those of a text are deflated by [`Text::length`].
+    pub(crate) fn bytes(&self, gzip: bool) -> &[u8] {
+        if gzip {
+            self.deflated.get().map_or(&[], Deflated::bytes)
+        } else {
+            self.plain.as_bytes()
+        }
     }
 
     /// The memory that it takes, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        let deflated = self.deflated.get().map_or(0, |it| it.bytes().len());
-        self.plain.capacity() + deflated
+        self.plain.capacity() + self.bytes(true).len()
+    }
+}
+
+impl Text {
+    /// The text itself.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        let segments = self.segments.iter();
+        segments.map(|segment| segment.plain.as_str()).collect()
+    }
+
+    /// Its pieces, one after the other.
+    pub(crate) fn segments(&self) -> &[Arc<Segment>] {
+        &self.segments
+    }
+
+    /// How many bytes all pieces are, as they are or deflated. That is done when it is asked for
+    /// first; who asks meanwhile waits.
+    pub(crate) fn length(&self, gzip: bool) -> usize {
+        if gzip {
+            return self.deflated().length;
+        }
+        let segments = self.segments.iter();
+        segments.map(|segment| segment.plain.len()).sum()
+    }
+
+    /// What comes after all deflated pieces if `rest` is all that follows.
+    pub(crate) fn gzip_end(&self, rest: &[u8]) -> Vec<u8> {
+        gzip::end(&self.deflated().crc, rest)
+    }
+
+    fn deflated(&self) -> &Whole {
+        self.deflated.get_or_init(|| {
+            let mut compressor = None;
+            let mut whole = Whole {
+                length: 0,
+                crc: Crc::new(),
+            };
+            for segment in &self.segments {
+                let deflated = segment.deflated.get_or_init(|| {
+                    let compressor = compressor.get_or_insert_with(Deflater::new);
+                    compressor.deflate(segment.plain.as_bytes())
+                });
+                whole.length += deflated.bytes().len();
+                whole.crc.combine(deflated.crc());
+            }
+            whole
+        })
     }
 }
 
@@ -61,13 +137,8 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Replaces what was published before. The same text again takes no more memory, however many
-    /// slow readers still hold it.
-    pub fn set(&self, mut published: Published) {
-        let before = self.get().text;
-        if before.plain == published.text.plain {
-            published.text = before;
-        }
+    /// Replaces what was published before.
+    pub fn set(&self, published: Published) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let before = mem::replace(&mut *current, published);
         drop(current);

@@ -50,10 +50,10 @@ fn check(recorded: &str) {
     let mut collector = Collector::new(&config, Arc::clone(&publication), Telemetry::new());
     collector.collect().unwrap();
     let first = publication.get().text;
-    let first = first.plain();
+    let first = &first.plain();
     // What was seen does not change by being seen again.
     collector.collect().unwrap();
-    assert_eq!(publication.get().text.plain(), first);
+    assert_eq!(&publication.get().text.plain(), first);
     Metrics::parse(first);
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -68,7 +68,7 @@ fn check(recorded: &str) {
         .zip(first.lines())
         .find(|(old, new)| old != new);
     assert!(
-        golden == first,
+        golden == *first,
         "{} differs, first here: {differs:#?}",
         path.display()
     );

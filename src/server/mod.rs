@@ -185,14 +185,14 @@ fn answer(method: &Method, url: &str, gzip: bool, site: &Site) -> Answer {
 fn metrics(own: String, gzip: bool, site: &Site) -> Answer {
     let text = site.publication.get().text;
     let (length, body): (usize, Box<dyn Read + Send>) = if gzip {
-        let end = text.deflated().end(own.as_bytes());
-        let length = gzip::HEADER.len() + text.deflated().bytes().len() + end.len();
-        let text = site.texts.read(text, |text| text.deflated().bytes());
+        let end = text.gzip_end(own.as_bytes());
+        let length = gzip::HEADER.len() + text.length(true) + end.len();
+        let text = site.texts.read(text, true);
         let body = gzip::HEADER.chain(text).chain(Cursor::new(end));
         (length, Box::new(body))
     } else {
-        let length = text.plain().len() + own.len();
-        let text = site.texts.read(text, |text| text.plain().as_bytes());
+        let length = text.length(false) + own.len();
+        let text = site.texts.read(text, false);
         (length, Box::new(text.chain(Cursor::new(own))))
     };
     Answer {

@@ -1,10 +1,11 @@
 //! The texts that clients are taking, as they are or deflated. Each shares its bytes with all who take the same one; those
 //! that are no longer published are bounded, however slowly they are taken.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::publication::Text;
+use crate::publication::{Segment, Text};
 
 /// Bytes of texts other than the last one that was asked for. Who takes an older one beyond that
 /// has his answer broken off.
@@ -28,13 +29,15 @@ pub(super) struct Reader {
     texts: Arc<Texts>,
     number: u64,
     text: Weak<Text>,
-    bytes: fn(&Text) -> &[u8],
+    gzip: bool,
+    /// The next piece, and how much of it is taken.
+    segment: usize,
     at: usize,
 }
 
 impl Texts {
-    /// A reader of what `bytes` gives of this text, from its beginning.
-    pub(super) fn read(self: &Arc<Self>, text: Arc<Text>, bytes: fn(&Text) -> &[u8]) -> Reader {
+    /// A reader of this text, as it is or deflated, from its beginning.
+    pub(super) fn read(self: &Arc<Self>, text: Arc<Text>, gzip: bool) -> Reader {
         let weak = Arc::downgrade(&text);
         let mut taken = self.lock();
         taken.last_number += 1;
@@ -45,7 +48,8 @@ impl Texts {
             texts: Arc::clone(self),
             number,
             text: weak,
-            bytes,
+            gzip,
+            segment: 0,
             at: 0,
         }
     }
@@ -58,19 +62,22 @@ impl Texts {
 impl Taken {
     /// Lets go of the oldest texts as soon as there is too much of them.
     fn forget_old(&mut self) {
-        let mut kept: Vec<*const Text> = Vec::new();
+        let Some((_, last)) = self.texts.last() else {
+            return;
+        };
+        if self.texts.iter().all(|(_, text)| Arc::ptr_eq(text, last)) {
+            return;
+        }
+        // The last one is not old, nor is what others share with it.
+        let mut kept: HashSet<*const Segment> = pieces(last).collect();
         let mut bytes = 0;
-        let mut most = OLD_BYTES;
         let first_kept = self.texts.iter().rposition(|(_, text)| {
-            let pointer = Arc::as_ptr(text);
-            if kept.is_empty() {
-                most += text.memory(); // The last one is not old.
+            for segment in text.segments() {
+                if kept.insert(Arc::as_ptr(segment)) {
+                    bytes += segment.memory();
+                }
             }
-            if !kept.contains(&pointer) {
-                kept.push(pointer);
-                bytes += text.memory();
-            }
-            bytes > most
+            bytes > OLD_BYTES
         });
         if let Some(too_old) = first_kept {
             self.texts.drain(..=too_old);
@@ -78,14 +85,24 @@ impl Taken {
     }
 }
 
+fn pieces(text: &Text) -> impl Iterator<Item = *const Segment> {
+    text.segments().iter().map(Arc::as_ptr)
+}
+
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(text) = self.text.upgrade() else {
             return Err(io::Error::other("its text is too old by now"));
         };
-        let count = (&(self.bytes)(&text)[self.at..]).read(buffer)?;
-        self.at += count;
-        Ok(count)
+        while let Some(segment) = text.segments().get(self.segment) {
+            let count = (&segment.bytes(self.gzip)[self.at..]).read(buffer)?;
+            self.at += count;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            (self.segment, self.at) = (self.segment + 1, 0);
+        }
+        Ok(0)
     }
 }
 
@@ -104,14 +121,10 @@ mod tests {
         Arc::new(letter.repeat(3 * 1024 * 1024).into())
     }
 
-    fn plain(text: &Text) -> &[u8] {
-        text.plain().as_bytes()
-    }
-
     #[test]
     fn a_text_is_read_in_pieces() {
         let texts = Arc::new(Texts::default());
-        let mut reader = texts.read(Arc::new("abcdefg".to_owned().into()), plain);
+        let mut reader = texts.read(Arc::new("abcdefg".to_owned().into()), false);
         let mut piece = [0; 4];
         assert_eq!(reader.read(&mut piece).unwrap(), 4);
         let mut rest = String::new();
@@ -125,7 +138,7 @@ mod tests {
     fn old_texts_are_let_go_and_the_last_ones_stay() {
         let texts = Arc::new(Texts::default());
         let mut readers: Vec<_> = ["a", "b", "c", "d", "e"]
-            .map(|letter| texts.read(text(letter), plain))
+            .map(|letter| texts.read(text(letter), false))
             .into();
         // The last, and 8 MiB before it.
         let mut piece = [0; 10];
@@ -141,7 +154,7 @@ mod tests {
         let texts = Arc::new(Texts::default());
         let text: Arc<Text> = Arc::new("x".repeat(20 * 1024 * 1024).into());
         let mut readers: Vec<_> = (0..64)
-            .map(|_| texts.read(Arc::clone(&text), plain))
+            .map(|_| texts.read(Arc::clone(&text), false))
             .collect();
         drop(text);
         for reader in &mut readers {
