@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{Fallible, PATIENCE};
+use crate::{Fallible, PATIENCE, go_on};
 
 /// A connection that is kept.
 pub(crate) struct Client {
@@ -126,7 +126,7 @@ pub(crate) fn scrape_all(
 ) -> Fallible<Times> {
     let start = Barrier::new(clients);
     let each = scrapes.div_ceil(clients);
-    let one = || -> io::Result<Vec<Duration>> {
+    let one = || -> Fallible<Vec<Duration>> {
         let client = connect();
         // Nobody is waited for who cannot connect.
         start.wait();
@@ -135,6 +135,7 @@ pub(crate) fn scrape_all(
         for _ in 0..each {
             let begin = Instant::now();
             client.scrape()?;
+            go_on()?;
             times.push(begin.elapsed());
         }
         Ok(times)

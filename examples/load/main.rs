@@ -42,10 +42,14 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
 use lexopt::ValueExt;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 mod client;
 #[path = "../../tests/support/container.rs"]
@@ -99,6 +103,17 @@ const NEW: u64 = 1 << 32;
 
 const LIST: &str = "/containers/json?all=1";
 
+/// A signal wants it to end.
+static ENDS: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// An error once a signal wants it to end: then the exporter ends too, and files are removed.
+pub(crate) fn go_on() -> Fallible<()> {
+    if ENDS.load(Ordering::Relaxed) {
+        return Err("ended by a signal".into());
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -145,6 +160,9 @@ impl Arguments {
 
 fn run() -> Fallible<()> {
     let arguments = Arguments::read()?;
+    for signal in [SIGINT, SIGTERM] {
+        flag::register(signal, Arc::clone(&ENDS))?;
+    }
     let binary = match arguments.exporter {
         Some(path) => path,
         None => process::build()?,
@@ -280,6 +298,7 @@ impl<'a> Bench<'a> {
     fn wait_for_listings(&self, most: usize, within: Duration) -> Fallible<Vec<String>> {
         let begun = Instant::now();
         loop {
+            go_on()?;
             let requests = self.engine.requests();
             let listings = requests.iter().filter(|it| *it == LIST).count();
             if listings >= most || (listings >= 2 && begun.elapsed() > within) {
@@ -354,6 +373,7 @@ impl<'a> Bench<'a> {
         let mut client = Client::connect(exporter.port)?;
         let mut times = Vec::new();
         for number in 0..count {
+            go_on()?;
             let container = crowd::container(NEW + number).start();
             self.engine.run(&container);
             // At another moment of the exporter's own pace each time.
@@ -400,6 +420,7 @@ impl<'a> Bench<'a> {
         let containers = EVENTS / EVENTS_OF_EACH;
         let before = exporter.cpu_at_rest(None)?;
         for number in 0..containers {
+            go_on()?;
             let container = crowd::container(NEW + exits + number).start();
             self.engine.run(&container);
             thread::sleep(2 * pause);
@@ -483,6 +504,7 @@ fn ask_all(socket: &Path, ids: &[String]) -> Fallible<Duration> {
     let mut input = vec![0; 64 * 1024];
     ask(&mut stream, &mut input, LIST)?;
     for id in ids {
+        go_on()?;
         ask(&mut stream, &mut input, &format!("/containers/{id}/json"))?;
     }
     Ok(begun.elapsed())

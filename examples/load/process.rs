@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{Fallible, PATIENCE};
+use crate::{Fallible, PATIENCE, go_on};
 
 /// The program, built from this source tree as it is released.
 pub(crate) fn build() -> Fallible<PathBuf> {
@@ -63,8 +63,9 @@ impl Exporter {
         })
     }
 
-    /// An error with what the exporter said, if it runs no more.
+    /// An error with what the exporter said, if it runs no more, or if this program is to end.
     pub(crate) fn check(&mut self) -> Fallible<()> {
+        go_on()?;
         if let Some(status) = self.child.try_wait()? {
             let said = fs::read_to_string(&self.log).unwrap_or_default();
             return Err(format!("the exporter ended ({status}); it said:\n{said}").into());
