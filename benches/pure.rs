@@ -1,7 +1,7 @@
 //! How fast the parts are that neither ask nor wait, each beside a limit that no code passes.
 //!
 //! ```text
-//! cargo bench                # two minutes
+//! cargo bench                # one minute
 //! cargo bench -- listings    # what has this in its name
 //! ```
 //!

@@ -2,8 +2,8 @@
 //! program against a made-up Engine.
 //!
 //! ```text
-//! cargo run --release --example load                               # builds the program; five minutes
-//! cargo run --release --example load -- --containers 300,10000     # other sizes; one minute each
+//! cargo run --release --example load                               # builds the program; four minutes
+//! cargo run --release --example load -- --containers 300,10000     # other sizes
 //! cargo run --release --example load -- --exporter PATH            # another binary, such as a static one
 //! ```
 //!
