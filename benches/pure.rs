@@ -10,8 +10,9 @@
 //! - `listings`: an answer to `/containers/json` taken in by the ledger: `first`, when every
 //!   container is new; `again`, when nothing has changed. `parsed` is the part before the ledger.
 //!   Limit `skipped`: the same JSON read to its end, and nothing kept of it.
-//! - `text`: `rendered`, the metrics of all containers. Limit `copied`: the same text copied once,
-//!   to memory that is there. `page` is what the page shows of them.
+//! - `text`: `rendered`, the metrics of all containers, to memory that is not there yet;
+//!   `one_changed`, the same after one container has. Limit `copied`: the same text copied once, to
+//!   memory that is there. `page` is what the page shows of them.
 //!
 //! The containers are stopped ones with 8 labels each, of [`crowd`]. Which limit belongs to what is
 //! told by the names alone: both are measured in the same run, so take their ratio.
@@ -259,27 +260,48 @@ mod listings {
 mod text {
     use divan::Bencher;
     use divan::counter::BytesCount;
-    use docker_exit_exporter::exposition::{EngineInfo, render};
+    use docker_exit_exporter::exposition::{EngineInfo, Renderer};
+    use docker_exit_exporter::ledger::NotInspected;
     use docker_exit_exporter::page;
 
     use super::{Ledger, SECONDS, SIZES, host};
 
-    fn text_of(ledger: &Ledger) -> String {
-        render(true, true, &EngineInfo::default(), ledger)
+    fn rendered_by(renderer: &mut Renderer, ledger: &mut Ledger) {
+        divan::black_box(renderer.render(true, true, &EngineInfo::default(), ledger));
+    }
+
+    fn text_of(ledger: &mut Ledger) -> String {
+        let text = Renderer::default().render(true, true, &EngineInfo::default(), ledger);
+        text.plain()
     }
 
     #[divan::bench(max_time = SECONDS, args = SIZES)]
     fn rendered(bencher: Bencher, count: u64) {
-        let ledger = host(count).ledger();
-        let length = text_of(&ledger).len();
+        let mut ledger = host(count).ledger();
+        let length = text_of(&mut ledger).len();
         bencher
             .counter(BytesCount::new(length))
-            .bench_local(|| text_of(&ledger));
+            .bench_local(|| rendered_by(&mut Renderer::default(), &mut ledger));
+    }
+
+    #[divan::bench(max_time = SECONDS, args = SIZES)]
+    fn one_changed(bencher: Bencher, count: u64) {
+        let host = host(count);
+        let mut ledger = host.ledger();
+        let mut renderer = Renderer::default();
+        rendered_by(&mut renderer, &mut ledger);
+        let mut ids = host.inspects.iter().map(|(id, _)| id).cycle();
+        bencher.bench_local(|| {
+            // Nothing has changed, but that is not known before it is looked at.
+            let id = ids.next().expect("a container");
+            ledger.not_inspected(id, NotInspected::Gone);
+            rendered_by(&mut renderer, &mut ledger);
+        });
     }
 
     #[divan::bench(max_time = SECONDS, args = SIZES)]
     fn copied(bencher: Bencher, count: u64) {
-        let text = text_of(&host(count).ledger());
+        let text = text_of(&mut host(count).ledger());
         super::copied(bencher, text.as_bytes());
     }
 

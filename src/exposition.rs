@@ -1,15 +1,19 @@
 //! From what is known to the text that Prometheus reads, format 0.0.4.
 //!
-//! The container families are written here, straight into one text and from label blocks that
-//! were rendered once; the exporter's own metrics are the [`telemetry`](crate::telemetry)'s.
+//! The container families are written here, in pieces that are made anew only where something has
+//! changed, from label blocks that were rendered once; the exporter's own metrics are the
+//! [`telemetry`](crate::telemetry)'s.
 
 use std::fmt::{Display, Write};
+use std::ops::Range;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::{Identity, Info};
 use crate::labels::push_label;
-use crate::ledger::{Entry, Exit, Ledger};
+use crate::ledger::{Entry, Ledger};
+use crate::publication::{Segment, Text};
 use crate::reason::Reason;
 
 /// The Engine, as far as it is known: what it says in each answer, and its `/info` if it gives it.
@@ -21,118 +25,264 @@ pub struct EngineInfo {
     pub info: Option<Info>,
 }
 
-/// All families' heads and the samples of the host, in bytes, roughly.
-const HEADS_BYTES: usize = 8 * 1024;
+/// So many containers are to be in one piece of the text, at least and at most, where there are as
+/// many: pieces of some 30 KB are quickly made anew, and large enough to be compressed well.
+const FEWEST: usize = 32;
+const MOST: usize = 256;
 
-/// A sample without its container's labels, in bytes: most have less. `container_exit_timestamp_seconds{} 1795336863.295093`
+/// A sample without its container's labels, in bytes, at most:
+/// `container_last_exit_timestamp_seconds{} 1795336863.295093`
 const SAMPLE_BYTES: usize = 64;
 
-/// Renders the families of the host, its containers and their workloads.
-///
-/// `up`: the last listing worked. `fresh`: what is known of the Engine and its containers is not
-/// too old to be shown; the counters always are.
-#[must_use]
-pub fn render(up: bool, fresh: bool, engine: &EngineInfo, ledger: &Ledger) -> String {
-    let mut text = String::with_capacity(HEADS_BYTES + most_bytes(fresh, ledger));
-    Family::new(
-        &mut text,
-        "docker_up",
-        "gauge",
-        "Whether the last listing of the containers worked.",
-    )
-    .sample("", u8::from(up));
-    if fresh {
-        host(&mut text, engine, ledger);
-        exits(&mut text, ledger);
-        last_exits(&mut text, ledger);
+const UP: Family = Family {
+    name: "docker_up",
+    kind: "gauge",
+    help: "Whether the last listing of the containers worked.",
+};
+const ENGINE_INFO: Family = Family {
+    name: "docker_engine_info",
+    kind: "gauge",
+    help: "The Docker Engine that is watched; always 1.",
+};
+const CONTAINERS: Family = Family {
+    name: "docker_containers",
+    kind: "gauge",
+    help: "Containers on this host by state.",
+};
+/// The families of containers, in the order of [`Samples`].
+const OF_CONTAINERS: [Family; 9] = [
+    Family {
+        name: "container_exit_code",
+        kind: "gauge",
+        help: "Exit code of the container's last run, which is over.",
+    },
+    Family {
+        name: "container_exit_timestamp_seconds",
+        kind: "gauge",
+        help: "When the container's last run ended, in seconds since 1970.",
+    },
+    Family {
+        name: "container_exit_duration_seconds",
+        kind: "gauge",
+        help: "How long the container's last run took.",
+    },
+    Family {
+        name: "container_exit_reason",
+        kind: "gauge",
+        help: "Why the container's last run ended; always 1.",
+    },
+    Family {
+        name: "container_exit_superseded",
+        kind: "gauge",
+        help: "Whether a newer container of the same service and slot or number stands on this host.",
+    },
+    Family {
+        name: "container_restart_count",
+        // It is a gauge, but promtool takes a gauge's `_count` for part of a histogram.
+        kind: "untyped",
+        help: "Restarts of the container by its restart policy.",
+    },
+    Family {
+        name: "container_last_exit_code",
+        kind: "gauge",
+        help: "Exit code of the run before of a container that runs again.",
+    },
+    Family {
+        name: "container_last_exit_timestamp_seconds",
+        kind: "gauge",
+        help: "When the run before of a container that runs again ended, in seconds since 1970.",
+    },
+    Family {
+        name: "container_last_exit_reason",
+        kind: "gauge",
+        help: "Why the run before of a container that runs again ended; always 1.",
+    },
+];
+/// From here on they are those of the run before.
+const LAST: usize = 6;
+const EXITS: Family = Family {
+    name: "container_exits_total",
+    kind: "counter",
+    help: "Exits of a workload's containers since the exporter started, by reason.",
+};
+
+/// What renders the families of the host, its containers and their workloads. It keeps the pieces of
+/// the last text and makes only those anew in which something has changed.
+#[derive(Debug, Default)]
+pub struct Renderer {
+    host: Arc<Segment>,
+    heads: Vec<Arc<Segment>>,
+    groups: Vec<Group>,
+    workloads: (Arc<Segment>, u64),
+    last: Arc<Text>,
+}
+
+impl Renderer {
+    /// Renders all that is known.
+    ///
+    /// `up`: the last listing worked. `fresh`: what is known of the Engine and its containers is not
+    /// too old to be shown; the counters always are.
+    pub fn render(
+        &mut self,
+        up: bool,
+        fresh: bool,
+        engine: &EngineInfo,
+        ledger: &mut Ledger,
+    ) -> Arc<Text> {
+        ledger.find_newest();
+        replace(&mut self.host, host(up, fresh, engine, ledger));
+        let mut segments = vec![Arc::clone(&self.host)];
+        if fresh {
+            self.update_groups(ledger);
+            if self.heads.is_empty() {
+                let heads = OF_CONTAINERS.iter().map(|family| family.head().into());
+                self.heads = heads.map(Arc::new).collect();
+            }
+            for (family, head) in self.heads.iter().enumerate() {
+                let pieces = self.groups.iter().map(|group| &group.families[family]);
+                let mut pieces = pieces.filter(|piece| !piece.is_empty()).peekable();
+                // No head stands alone.
+                segments.extend(pieces.peek().map(|_| Arc::clone(head)));
+                segments.extend(pieces.cloned());
+            }
+        }
+        let (piece, revision) = &mut self.workloads;
+        if *revision != ledger.workloads().revision() {
+            *revision = ledger.workloads().revision();
+            replace(piece, workloads(ledger));
+        }
+        segments.push(Arc::clone(piece));
+        segments.retain(|segment| !segment.is_empty());
+        if !self.last.has(&segments) {
+            self.last = Arc::new(segments.into());
+        }
+        Arc::clone(&self.last)
     }
-    workloads(&mut text, ledger);
+
+    /// Makes the pieces of those containers anew that have changed.
+    fn update_groups(&mut self, ledger: &Ledger) {
+        let (count, before) = (ledger.len(), self.groups.len().max(1));
+        let too_few = before > 1 && count < before * FEWEST;
+        let too_many = before < Ledger::SLOTS && count > before * MOST;
+        if self.groups.is_empty() || too_few || too_many {
+            let groups = (count / (2 * FEWEST)).next_power_of_two();
+            let groups = groups.min(Ledger::SLOTS);
+            self.groups = (0..groups).map(|_| Group::default()).collect();
+        }
+        let slots = Ledger::SLOTS / self.groups.len();
+        for (number, group) in self.groups.iter_mut().enumerate() {
+            group.update(ledger, number * slots..(number + 1) * slots);
+        }
+    }
+}
+
+/// The pieces of some slots' containers, one for each of their families.
+#[derive(Debug, Default)]
+struct Group {
+    families: [Arc<Segment>; OF_CONTAINERS.len()],
+    /// What they were made of; 0 if they were not.
+    revision: u64,
+}
+
+impl Group {
+    fn update(&mut self, ledger: &Ledger, slots: Range<usize>) {
+        let revision = ledger.revision_of(slots.clone());
+        if revision == self.revision {
+            return;
+        }
+        self.revision = revision;
+        let samples = Samples::of(ledger, slots);
+        for (piece, text) in self.families.iter_mut().zip(samples.families) {
+            replace(piece, text);
+        }
+    }
+}
+
+/// Puts a new text into a piece, which stays the same if the text does.
+fn replace(piece: &mut Arc<Segment>, mut text: String) {
+    if piece.plain() != text {
+        text.shrink_to_fit();
+        *piece = Arc::new(text.into());
+    }
+}
+
+/// The samples of some containers, by family.
+#[derive(Debug, Default)]
+struct Samples {
+    families: [String; OF_CONTAINERS.len()],
+}
+
+impl Samples {
+    fn of(ledger: &Ledger, slots: Range<usize>) -> Self {
+        let bytes = |entry: Entry<'_>| entry.labels.len() + SAMPLE_BYTES;
+        let exits = ledger.exits_superseded(slots.clone());
+        let room = exits.map(|(entry, _)| bytes(entry)).sum();
+        let last_exits = ledger.last_exits_of(slots.clone());
+        let room_of_last = last_exits.map(bytes).sum();
+        let mut samples = Self::default();
+        for (number, family) in samples.families.iter_mut().enumerate() {
+            family.reserve_exact(if number < LAST { room } else { room_of_last });
+        }
+        for (entry, superseded) in ledger.exits_superseded(slots.clone()) {
+            samples.exit(&entry, superseded);
+        }
+        for entry in ledger.last_exits_of(slots) {
+            samples.last_exit(&entry);
+        }
+        samples
+    }
+
+    fn exit(&mut self, entry: &Entry<'_>, superseded: bool) {
+        let Entry { labels, exit, .. } = entry;
+        self.add(0, labels, Some(exit.code));
+        self.add(1, labels, exit.finished_at.map(seconds));
+        self.add(2, labels, exit.duration.map(Seconds));
+        OF_CONTAINERS[3].sample_with_reason(&mut self.families[3], labels, exit.reason, 1);
+        self.add(4, labels, Some(u8::from(superseded)));
+        self.add(5, labels, exit.restart_count);
+    }
+
+    fn last_exit(&mut self, entry: &Entry<'_>) {
+        let Entry { labels, exit, .. } = entry;
+        self.add(LAST, labels, Some(exit.code));
+        self.add(LAST + 1, labels, exit.finished_at.map(seconds));
+        OF_CONTAINERS[8].sample_with_reason(&mut self.families[8], labels, exit.reason, 1);
+    }
+
+    fn add(&mut self, family: usize, labels: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            OF_CONTAINERS[family].sample(&mut self.families[family], labels, value);
+        }
+    }
+}
+
+fn host(up: bool, fresh: bool, engine: &EngineInfo, ledger: &Ledger) -> String {
+    let mut text = UP.head();
+    UP.sample(&mut text, "", u8::from(up));
+    if fresh {
+        text += &ENGINE_INFO.head();
+        ENGINE_INFO.sample(&mut text, &engine_labels(engine), 1);
+        text += &CONTAINERS.head();
+        for (state, count) in ledger.states() {
+            let mut labels = String::new();
+            push_label(&mut labels, "state", state.name());
+            CONTAINERS.sample(&mut text, &labels, count);
+        }
+    }
     text
 }
 
-/// So many bytes the samples of containers and workloads take at most.
-fn most_bytes(containers: bool, ledger: &Ledger) -> usize {
-    let workloads = ledger.workloads().iter();
-    let bytes = workloads.map(|(labels, _)| Reason::ALL.len() * (labels.len() + SAMPLE_BYTES));
-    let mut bytes: usize = bytes.sum();
-    if containers {
-        let of = |families, entry: Entry<'_>| families * (entry.labels.len() + SAMPLE_BYTES);
-        bytes += ledger.exits().map(|entry| of(6, entry)).sum::<usize>();
-        bytes += ledger.last_exits().map(|entry| of(3, entry)).sum::<usize>();
-    }
-    bytes
-}
-
-fn host(text: &mut String, engine: &EngineInfo, ledger: &Ledger) {
-    Family::new(
-        text,
-        "docker_engine_info",
-        "gauge",
-        "The Docker Engine that is watched; always 1.",
-    )
-    .sample(&engine_labels(engine), 1);
-    let mut states = Family::new(
-        text,
-        "docker_containers",
-        "gauge",
-        "Containers on this host by state.",
-    );
-    for (state, count) in ledger.states() {
-        let mut labels = String::new();
-        push_label(&mut labels, "state", state.name());
-        states.sample(&labels, count);
-    }
-}
-
-fn exits(text: &mut String, ledger: &Ledger) {
-    let help = "Exit code of the container's last run, which is over.";
-    Family::new(text, "container_exit_code", "gauge", help)
-        .samples(ledger.exits(), |exit| Some(exit.code));
-    let help = "When the container's last run ended, in seconds since 1970.";
-    Family::new(text, "container_exit_timestamp_seconds", "gauge", help)
-        .samples(ledger.exits(), |exit| exit.finished_at.map(seconds));
-    let help = "How long the container's last run took.";
-    Family::new(text, "container_exit_duration_seconds", "gauge", help)
-        .samples(ledger.exits(), |exit| exit.duration.map(Seconds));
-    let help = "Why the container's last run ended; always 1.";
-    let mut reason = Family::new(text, "container_exit_reason", "gauge", help);
-    for Entry { labels, exit, .. } in ledger.exits() {
-        reason.sample_with_reason(labels, exit.reason, 1);
-    }
-    let help =
-        "Whether a newer container of the same service and slot or number stands on this host.";
-    let mut superseded = Family::new(text, "container_exit_superseded", "gauge", help);
-    for (Entry { labels, .. }, value) in ledger.exits_superseded() {
-        superseded.sample(labels, u8::from(value));
-    }
-    // It is a gauge, but promtool takes a gauge's `_count` for part of a histogram.
-    let help = "Restarts of the container by its restart policy.";
-    Family::new(text, "container_restart_count", "untyped", help)
-        .samples(ledger.exits(), |exit| exit.restart_count);
-}
-
-fn last_exits(text: &mut String, ledger: &Ledger) {
-    let help = "Exit code of the run before of a container that runs again.";
-    Family::new(text, "container_last_exit_code", "gauge", help)
-        .samples(ledger.last_exits(), |exit| Some(exit.code));
-    let help = "When the run before of a container that runs again ended, in seconds since 1970.";
-    Family::new(text, "container_last_exit_timestamp_seconds", "gauge", help)
-        .samples(ledger.last_exits(), |exit| exit.finished_at.map(seconds));
-    let help = "Why the run before of a container that runs again ended; always 1.";
-    let mut reason = Family::new(text, "container_last_exit_reason", "gauge", help);
-    for Entry { labels, exit, .. } in ledger.last_exits() {
-        reason.sample_with_reason(labels, exit.reason, 1);
-    }
-}
-
-fn workloads(text: &mut String, ledger: &Ledger) {
-    let help = "Exits of a workload's containers since the exporter started, by reason.";
-    let mut exits = Family::new(text, "container_exits_total", "counter", help);
+fn workloads(ledger: &Ledger) -> String {
+    let mut text = String::new();
     for (labels, counts) in ledger.workloads().iter() {
         for (reason, count) in Reason::ALL.into_iter().zip(counts) {
-            exits.sample_with_reason(labels, reason, *count);
+            EXITS.sample_with_reason(&mut text, labels, reason, *count);
         }
     }
+    if !text.is_empty() {
+        text.insert_str(0, &EXITS.head());
+    }
+    text
 }
 
 fn seconds(time: Timestamp) -> Seconds {
@@ -170,76 +320,49 @@ fn engine_labels(engine: &EngineInfo) -> String {
     labels
 }
 
-/// One metric family; its head is written with its first sample, so that none stands alone.
-struct Family<'a> {
-    text: &'a mut String,
+/// A metric family.
+#[derive(Debug)]
+struct Family {
     name: &'static str,
     kind: &'static str,
     help: &'static str,
-    empty: bool,
 }
 
-impl<'a> Family<'a> {
-    fn new(
-        text: &'a mut String,
-        name: &'static str,
-        kind: &'static str,
-        help: &'static str,
-    ) -> Self {
-        Self {
-            text,
-            name,
-            kind,
-            help,
-            empty: true,
-        }
+impl Family {
+    fn head(&self) -> String {
+        let Self { name, kind, help } = self;
+        format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")
     }
 
-    /// One sample for each exit that has the value.
-    fn samples<'e, V: Display>(
-        &mut self,
-        entries: impl Iterator<Item = Entry<'e>>,
-        value: impl Fn(&Exit) -> Option<V>,
-    ) {
-        for Entry { labels, exit, .. } in entries {
-            if let Some(value) = value(exit) {
-                self.sample(labels, value);
-            }
-        }
-    }
-
-    fn sample(&mut self, labels: &str, value: impl Display) {
-        self.begin();
+    fn sample(&self, text: &mut String, labels: &str, value: impl Display) {
+        text.push_str(self.name);
         if !labels.is_empty() {
             for part in ["{", labels, "}"] {
-                self.text.push_str(part);
+                text.push_str(part);
             }
         }
-        self.end(value);
+        end(text, value);
     }
 
-    fn sample_with_reason(&mut self, labels: &str, reason: Reason, value: u64) {
-        self.begin();
+    fn sample_with_reason(&self, text: &mut String, labels: &str, reason: Reason, value: u64) {
         let comma = if labels.is_empty() { "" } else { "," };
-        for part in ["{", labels, comma, "reason=\"", reason.name(), "\"}"] {
-            self.text.push_str(part);
+        for part in [
+            self.name,
+            "{",
+            labels,
+            comma,
+            "reason=\"",
+            reason.name(),
+            "\"}",
+        ] {
+            text.push_str(part);
         }
-        self.end(value);
+        end(text, value);
     }
+}
 
-    fn begin(&mut self) {
-        if std::mem::take(&mut self.empty) {
-            let Self {
-                name, kind, help, ..
-            } = self;
-            *self.text += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
-        }
-        self.text.push_str(self.name);
-    }
-
-    fn end(&mut self, value: impl Display) {
-        writeln!(self.text, " {value}").expect("writing to a String does not fail");
-    }
+fn end(text: &mut String, value: impl Display) {
+    writeln!(text, " {value}").expect("writing to a String does not fail");
 }
 
 /// Seconds with as many decimals as are needed, six at most: a float of the size of today's time
@@ -285,11 +408,12 @@ mod tests {
 
     #[test]
     fn without_anything_known_there_is_only_docker_up() {
-        let ledger = Ledger::new(Filter::default(), Duration::ZERO, Timestamp::UNIX_EPOCH);
-        let text = render(false, false, &EngineInfo::default(), &ledger);
+        let mut ledger = Ledger::new(Filter::default(), Duration::ZERO, Timestamp::UNIX_EPOCH);
+        let engine = EngineInfo::default();
+        let text = Renderer::default().render(false, false, &engine, &mut ledger);
         let want = "# HELP docker_up Whether the last listing of the containers worked.\n\
                     # TYPE docker_up gauge\ndocker_up 0\n";
-        assert_eq!(text, want);
+        assert_eq!(text.plain(), want);
     }
 
     #[test]

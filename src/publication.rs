@@ -66,6 +66,15 @@ impl From<String> for Text {
 }
 
 impl Segment {
+    /// The text itself.
+    pub(crate) fn plain(&self) -> &str {
+        &self.plain
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.plain.is_empty()
+    }
+
     /// Its bytes, as they are or deflated. Those of a text are deflated by [`Text::length`].
     pub(crate) fn bytes(&self, gzip: bool) -> &[u8] {
         if gzip {
@@ -87,6 +96,12 @@ impl Text {
     pub fn plain(&self) -> String {
         let segments = self.segments.iter();
         segments.map(|segment| segment.plain.as_str()).collect()
+    }
+
+    /// Whether it is made of just these pieces.
+    pub(crate) fn has(&self, segments: &[Arc<Segment>]) -> bool {
+        let same = self.segments.iter().zip(segments);
+        self.segments.len() == segments.len() && same.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
     /// Its pieces, one after the other.

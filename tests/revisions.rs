@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use docker_exit_exporter::engine::{Event, Inspected, listing};
-use docker_exit_exporter::exposition::{EngineInfo, render};
+use docker_exit_exporter::exposition::{EngineInfo, Renderer};
 use docker_exit_exporter::labels::Filter;
 use docker_exit_exporter::ledger::{Ledger, NotInspected, Taken};
 use docker_exit_exporter::page::Containers;
@@ -136,10 +136,11 @@ impl Word {
     }
 }
 
-/// All that clients can be shown.
-fn shown(ledger: &Ledger) -> String {
-    let text = render(true, true, &EngineInfo::default(), ledger);
-    format!("{text}\n{:#?}", Containers::take(ledger))
+/// All that clients can be shown, and the revision that it is of.
+fn shown(renderer: &mut Renderer, ledger: &mut Ledger) -> (u64, String) {
+    let text = renderer.render(true, true, &EngineInfo::default(), ledger);
+    let page = Containers::take(ledger);
+    (ledger.revision(), format!("{}\n{page:#?}", text.plain()))
 }
 
 proptest! {
@@ -152,7 +153,8 @@ proptest! {
     ) {
         let mut ledger = Ledger::new(Filter::default(), RETENTION, at(0));
         let mut now = 0;
-        let mut before = (ledger.revision(), shown(&ledger));
+        let mut renderer = Renderer::default();
+        let mut before = shown(&mut renderer, &mut ledger);
         for (pause, step) in all {
             now += pause;
             let uptime = Duration::from_millis(now.unsigned_abs());
@@ -180,7 +182,10 @@ proptest! {
                     prop_assert!(next.is_none_or(|next| next > uptime), "{next:?} at {uptime:?}");
                 }
             }
-            let after = (ledger.revision(), shown(&ledger));
+            // What is left of the text before does not differ from one that is made anew.
+            let anew = shown(&mut Renderer::default(), &mut ledger);
+            let after = shown(&mut renderer, &mut ledger);
+            prop_assert_eq!(&after, &anew, "{:?}", step);
             prop_assert!(after.0 != before.0 || after.1 == before.1, "{step:?}: {} → {}", before.1, after.1);
             before = after;
         }
@@ -196,4 +201,62 @@ proptest! {
         prop_assert_eq!(ledger.exits().count() + ledger.last_exits().count(), 0);
         prop_assert_eq!(ledger.next_expiry(), None);
     }
+}
+
+/// So many containers that the text has many pieces, and then fewer again.
+#[test]
+fn pieces_of_a_large_host_are_as_if_made_anew() {
+    let mut ledger = Ledger::new(Filter::default(), Duration::ZERO, at(0));
+    let mut renderer = Renderer::default();
+    let mut ids: Vec<String> = Vec::new();
+    let mut random = 1_u64;
+    let mut below = |limit: usize| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(random >> 33).unwrap() % limit
+    };
+    let mut lengths = Vec::new();
+    for now in 0..240_i64 {
+        let uptime = Duration::from_millis(now.unsigned_abs());
+        let mut happen = |id: &str, action: &str, now: i64| {
+            // Every other one is of a service with one place, so that one replaces another.
+            let mut attributes = json!({"name": id, "image": "i",
+                "com.docker.compose.project": "p", "com.docker.compose.service": &id[..1],
+                "com.docker.compose.container-number": &id[1..2]});
+            if action == "die" {
+                attributes["exitCode"] = "3".into();
+            }
+            let nanos = i64::try_from(at(now).as_nanosecond()).unwrap();
+            let line = json!({"Type": "container", "Action": action, "timeNano": nanos,
+                              "Actor": {"ID": id, "Attributes": attributes}});
+            let event = Event::parse(&line.to_string()).unwrap().unwrap();
+            if ledger.happened(&event, uptime) {
+                ledger.not_inspected(id, NotInspected::Gone);
+            }
+        };
+        let (come, go) = if now < 120 { (12, 1) } else { (1, 13) };
+        for _ in 0..come {
+            let id = format!("{:02x}{:08x}", below(256), below(1 << 30));
+            for action in ["create", "start", "die"] {
+                happen(&id, action, now);
+            }
+            ids.push(id);
+        }
+        for _ in 0..go.min(ids.len()) {
+            let id = ids.swap_remove(below(ids.len()));
+            happen(&id, "destroy", now);
+        }
+        if !ids.is_empty() {
+            happen(&ids[below(ids.len())], "start", now + 1);
+        }
+        ledger.tell(uptime, false);
+        ledger.expire(uptime);
+        let anew = shown(&mut Renderer::default(), &mut ledger);
+        let shown = shown(&mut renderer, &mut ledger);
+        assert!(shown == anew, "after step {now}");
+        lengths.push(ledger.exits().count());
+    }
+    assert!(lengths.iter().max() > Some(&1_000), "{lengths:?}");
+    assert!(lengths.last() < Some(&64), "{lengths:?}");
 }

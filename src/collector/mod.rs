@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cgroup::Layout;
 use crate::config::Config;
 use crate::engine::{self, Complaint, Engine};
-use crate::exposition::{self, EngineInfo};
+use crate::exposition::{EngineInfo, Renderer};
 use crate::ledger::{Ledger, NotInspected, Taken};
 use crate::page::{Containers, Docker, Host, Snapshot};
 use crate::publication::{Publication, Published};
@@ -87,6 +87,7 @@ pub struct Collector {
     lost: u64,
     /// Something is known that is not published.
     dirty: bool,
+    renderer: Renderer,
     /// What the published text was rendered from.
     rendered: Option<Rendered>,
     /// The published text has containers in it.
@@ -139,6 +140,7 @@ impl Collector {
             fresh: Vec::new(),
             lost: 0,
             dirty: false,
+            renderer: Renderer::default(),
             rendered: None,
             shows_containers: false,
             publish_at: Instant::now(),
@@ -395,14 +397,16 @@ impl Collector {
         let (text, containers) = if self.rendered.as_ref() == Some(&from) {
             (before.text, Arc::clone(&before.page.containers))
         } else {
-            let text = exposition::render(from.up, from.fresh, &self.known, &self.ledger);
+            let renderer = &mut self.renderer;
+            let text = renderer.render(from.up, from.fresh, &self.known, &mut self.ledger);
             let containers = from.fresh.then(|| Containers::take(&self.ledger));
-            (
-                Arc::new(text.into()),
-                Arc::new(containers.unwrap_or_default()),
-            )
+            (text, Arc::new(containers.unwrap_or_default()))
         };
-        self.rendered = Some(from);
+        self.rendered = Some(Rendered {
+            // Rendering may find out more.
+            revision: self.ledger.revision(),
+            ..from
+        });
         self.publication.set(Published {
             text,
             page: Arc::new(Snapshot::new(self.host(), containers)),

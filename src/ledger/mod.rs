@@ -2,6 +2,7 @@
 //! the times at which they were taken; no socket, no clock, no thread.
 
 mod container;
+mod containers;
 mod exit;
 mod news;
 mod removal;
@@ -9,7 +10,8 @@ mod sighting;
 mod succession;
 mod workloads;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,10 +21,11 @@ use crate::engine::{Action, Event, Inspected, Labels, Listed, State};
 use crate::labels::Filter;
 
 use container::{Container, Next};
+use containers::{Containers, SLOTS};
 pub use exit::Exit;
 pub use news::News;
 use removal::Removals;
-use succession::{Known, Place};
+use succession::{Birth, Known, Place};
 pub use workloads::Workloads;
 
 /// When a listing was taken.
@@ -77,7 +80,7 @@ const UNLISTED: usize = 20_000;
 /// All containers of one host.
 #[derive(Debug)]
 pub struct Ledger {
-    containers: BTreeMap<Box<str>, Container>,
+    containers: Containers,
     /// How many containers the last listing had in each state, in the order of [`State::ALL`].
     states: [u64; State::ALL.len()],
     workloads: Workloads,
@@ -99,6 +102,8 @@ pub struct Ledger {
     /// Containers with an exit that is not told, to be looked at by [`Ledger::tell`].
     untold: BTreeSet<Box<str>>,
     removals: Removals,
+    /// Of each place the newest container that stood when the revision was the second of these.
+    newest: (HashMap<Place, Birth>, u64),
     revision: u64,
 }
 
@@ -108,7 +113,7 @@ impl Ledger {
     #[must_use]
     pub fn new(filter: Filter, retention: Duration, started: Timestamp) -> Self {
         Self {
-            containers: BTreeMap::new(),
+            containers: Containers::default(),
             states: [0; State::ALL.len()],
             workloads: Workloads::default(),
             overtaken: Vec::new(),
@@ -124,6 +129,7 @@ impl Ledger {
             keeps_back: false,
             untold: BTreeSet::new(),
             removals: Removals::default(),
+            newest: Default::default(),
             revision: 0,
         }
     }
@@ -136,9 +142,8 @@ impl Ledger {
     /// Says how the Engine lays out cgroups, which the label `id` shows.
     pub fn set_layout(&mut self, layout: Layout) {
         if self.layout != layout {
-            self.revision += 1;
             self.layout = layout;
-            for container in self.containers.values_mut() {
+            for (_, container) in self.containers.iter_mut() {
                 container.forget_labels();
             }
         }
@@ -152,13 +157,12 @@ impl Ledger {
         let states = std::mem::take(&mut self.states);
         self.leaves_to_events = false;
         let mut pending = Vec::new();
-        let mut changed = false;
         let seen = self.number(containers);
         for (listed, seen) in containers.iter().zip(seen) {
-            // Its id is copied only if it is new.
-            let container = match self.containers.get_mut(&*listed.id) {
+            // An id is copied only if it is new.
+            let container = match self.containers.get_mut(&listed.id) {
                 Some(container) => container,
-                None => self.containers.entry((&*listed.id).into()).or_default(),
+                None => self.containers.get_or_insert(&listed.id),
             };
             if container.listed == self.listings {
                 continue; // An id that stands twice in one listing.
@@ -168,6 +172,7 @@ impl Ledger {
             }
             let is_new = container.listed == 0;
             container.listed = self.listings;
+            let mut changed = false;
             if let Some(gone) = container.gone {
                 if container.is_ahead_of(taken) {
                     continue; // It is removed, and the listing is from before.
@@ -207,14 +212,15 @@ impl Ledger {
                 self.layout,
                 &self.filter,
             );
-            changed |= container.outline() != before;
+            if changed || container.outline() != before {
+                self.touch(&listed.id);
+            }
         }
-        changed |= self.states != states;
-        self.revision += u64::from(changed);
+        self.revision += u64::from(self.states != states);
         self.miss(taken);
         self.expire(taken.uptime);
-        let known = self.containers.values();
-        let unlisted = known.filter(|it| it.listed == 0 && it.gone.is_none());
+        let known = self.containers.iter();
+        let unlisted = known.filter(|(_, it)| it.listed == 0 && it.gone.is_none());
         self.unlisted = unlisted.count();
         pending.sort_unstable();
         pending.into_iter().map(|(_, _, id)| id).collect()
@@ -245,8 +251,7 @@ impl Ledger {
 
     /// Takes in an event; returns whether its container is to be inspected at once.
     pub fn happened(&mut self, event: &Event, uptime: Duration) -> bool {
-        let id = Box::from(event.id.as_str());
-        let is_known = self.containers.contains_key(&id);
+        let is_known = self.containers.get(&event.id).is_some();
         if !is_known && event.action == Action::Destroy {
             return false;
         }
@@ -257,7 +262,7 @@ impl Ledger {
             }
             self.unlisted += 1;
         }
-        let container = self.containers.entry(id).or_default();
+        let container = self.containers.get_or_insert(&event.id);
         if !is_known {
             self.seen += 1;
             container.birth.seen = self.seen;
@@ -339,7 +344,7 @@ impl Ledger {
     /// Takes note of what is to be done about a container that is not what it was, and of an exit
     /// that a newer one of it has put out of sight before it was told.
     fn changed(&mut self, id: &str, overtaken: Option<Exit>) {
-        self.revision += 1;
+        self.touch(id);
         if let Some(exit) = overtaken {
             self.keep(id, exit);
         }
@@ -351,25 +356,50 @@ impl Ledger {
         }
     }
 
+    /// Takes note that something may have changed of what is shown of a container.
+    fn touch(&mut self, id: &str) {
+        self.revision += 1;
+        self.containers.touch(id, self.revision);
+    }
+
     /// A number that is another one whenever something may have changed of what is shown.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        self.revision
+        // Both only grow.
+        self.revision + self.workloads.revision()
     }
+
+    /// The last revision that has changed something in these slots, of [`Ledger::SLOTS`].
+    #[must_use]
+    pub fn revision_of(&self, slots: Range<usize>) -> u64 {
+        self.containers.revision(slots)
+    }
+
+    /// Into so many slots all containers are divided by their ids, in their order.
+    pub const SLOTS: usize = SLOTS;
 
     /// The exits of all containers whose last run is over, in the order of their ids.
     pub fn exits(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.shown(false).map(|(_, entry)| entry)
+        self.shown(0..SLOTS, false).map(|(_, entry)| entry)
     }
 
     /// The exits before of all containers that run again, in the order of their ids.
     pub fn last_exits(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.shown(true).map(|(_, entry)| entry)
+        self.last_exits_of(0..SLOTS)
+    }
+
+    /// The same of some slots.
+    pub fn last_exits_of(&self, slots: Range<usize>) -> impl Iterator<Item = Entry<'_>> {
+        self.shown(slots, true).map(|(_, entry)| entry)
     }
 
     /// The containers that run, or do not, and have an exit to show.
-    fn shown(&self, runs: bool) -> impl Iterator<Item = (&Container, Entry<'_>)> {
-        let all = self.containers.iter();
+    fn shown(
+        &self,
+        slots: Range<usize>,
+        runs: bool,
+    ) -> impl Iterator<Item = (&Container, Entry<'_>)> {
+        let all = self.containers.of(slots);
         all.filter(move |(_, it)| it.runs == runs && !it.buried && !(runs && it.gone.is_some()))
             .filter_map(|(id, container)| {
                 let entry = Entry {
@@ -384,6 +414,18 @@ impl Ledger {
                 };
                 Some((container, entry))
             })
+    }
+
+    /// How many containers are known, with those that are shown no more.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.containers.len()
+    }
+
+    /// Whether none are.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The counters.

@@ -80,7 +80,7 @@ impl Ledger {
                 self.lost += 1;
                 container.exit = None;
                 self.removals.note(&id, container);
-                self.revision += 1;
+                self.touch(&id);
                 continue;
             }
             if let Some(workload) = container.workload.as_ref().filter(|_| !before_the_start) {
@@ -94,7 +94,6 @@ impl Ledger {
                 before_the_start,
             });
         }
-        self.revision += u64::from(!all.is_empty());
         all
     }
 

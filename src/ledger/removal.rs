@@ -46,7 +46,7 @@ impl Ledger {
     /// Takes note of containers that the last listing lacks.
     pub(super) fn miss(&mut self, taken: Taken) {
         let mut missed = Vec::new();
-        for (id, container) in &mut self.containers {
+        for (id, container) in self.containers.iter_mut() {
             if container.listed == self.listings || container.is_ahead_of(taken) {
                 continue;
             }
@@ -59,11 +59,11 @@ impl Ledger {
             } else if ran {
                 container.runs = false;
                 self.lost += 1;
-                missed.push((id.clone(), container.forget_exit()));
+                missed.push((id.to_owned(), container.forget_exit()));
                 continue;
             }
             if is_new {
-                missed.push((id.clone(), None));
+                missed.push((id.to_owned(), None));
             }
         }
         for (id, exit) in missed {
@@ -86,7 +86,6 @@ impl Ledger {
             self.bury(&id);
             any = true;
         }
-        self.revision += u64::from(any);
         while self.removals.buried.len() > BURIED {
             let oldest = self.removals.buried.pop_front();
             let oldest = oldest.filter(|id| self.containers.get(id).is_some_and(|it| it.buried));
@@ -138,6 +137,7 @@ impl Ledger {
             }
             container.bury();
             self.removals.buried.push_back(id.into());
+            self.touch(id);
         }
     }
 

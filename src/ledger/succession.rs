@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 
 use jiff::Timestamp;
 
@@ -95,19 +96,40 @@ impl Birth {
 impl Ledger {
     /// The exits of all containers whose last run is over, in the order of their ids, each with
     /// whether a newer container in the same place of the same service stands on this host:
-    /// whatever that one does, as long as it is not removed.
-    pub fn exits_superseded(&self) -> impl Iterator<Item = (Entry<'_>, bool)> {
-        let newest = self.newest();
-        self.shown(false).map(move |(container, entry)| {
+    /// whatever that one does, as long as it is not removed. That is as it was found by
+    /// [`Ledger::find_newest`].
+    pub fn exits_superseded(&self, slots: Range<usize>) -> impl Iterator<Item = (Entry<'_>, bool)> {
+        let (newest, _) = &self.newest;
+        self.shown(slots, false).map(move |(container, entry)| {
             let newest = container.place.and_then(|place| newest.get(&place));
             (entry, newest.is_some_and(|it| *it > container.birth))
         })
     }
 
+    /// Finds out who is the newest in each place, if anything has changed since it was done last.
+    pub fn find_newest(&mut self) {
+        if self.newest.1 == self.revision {
+            return;
+        }
+        let newest = self.newest();
+        let (before, _) = &self.newest;
+        if newest != *before {
+            let is_other = |place| newest.get(&place) != before.get(&place);
+            let all = self.containers.iter();
+            let touched = all.filter(|(_, it)| it.exit.is_some() && it.place.is_some_and(is_other));
+            let touched: Vec<Box<str>> = touched.map(|(id, _)| id.into()).collect();
+            for id in touched {
+                self.touch(&id);
+            }
+        }
+        self.newest = (newest, self.revision);
+    }
+
     /// Of each place the newest container that stands.
     fn newest(&self) -> HashMap<Place, Birth> {
         let mut newest = HashMap::new();
-        for container in self.containers.values().filter(|it| it.succeeds()) {
+        let all = self.containers.iter().map(|(_, container)| container);
+        for container in all.filter(|it| it.succeeds()) {
             if let Some(place) = container.place {
                 let birth = newest.entry(place).or_insert(container.birth);
                 *birth = container.birth.max(*birth);

@@ -25,6 +25,7 @@ pub struct Workloads {
     dropped: u64,
     /// No workload is dropped before this uptime; absent if none has lost its last container.
     next_expiry: Option<Duration>,
+    revision: u64,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +51,7 @@ impl Workloads {
             self.dropped += 1;
             return None;
         }
+        self.revision += 1;
         let key: Key = key.into();
         let counters = self.counters.entry(Arc::clone(&key)).or_default();
         counters.containers = 1;
@@ -70,6 +72,7 @@ impl Workloads {
     pub(super) fn count(&mut self, key: &str, reason: Reason) {
         if let Some((_, counters)) = self.get_mut(key) {
             counters.exits[reason as usize] += 1;
+            self.revision += 1;
         }
     }
 
@@ -86,12 +89,20 @@ impl Workloads {
         });
         let empty = self.counters.values().filter_map(|it| it.empty_since);
         self.next_expiry = empty.min().map(|since| since + KEPT);
-        self.counters.len() != before
+        let any = self.counters.len() != before;
+        self.revision += u64::from(any);
+        any
     }
 
     /// Each workload's labels with its exits by reason, in the order of [`Reason::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u64; Reason::ALL.len()])> {
         self.counters.iter().map(|(key, it)| (&**key, &it.exits))
+    }
+
+    /// A number that is another one whenever a workload or a count has changed.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// How many there are.

@@ -186,8 +186,9 @@ impl Host {
     }
 
     /// The exits as `id` or, of what is superseded, `(id)`.
-    pub(crate) fn exits(&self) -> String {
-        let exits = self.ledger.exits_superseded();
+    pub(crate) fn exits(&mut self) -> String {
+        self.ledger.find_newest();
+        let exits = self.ledger.exits_superseded(0..Ledger::SLOTS);
         let ids = exits.map(|(entry, superseded)| {
             if superseded {
                 format!("({})", entry.id)
