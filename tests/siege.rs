@@ -47,6 +47,9 @@ const RECOVERED: Duration = Duration::from_secs(10);
 
 const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
+const COMPRESSED_SCRAPE: &[u8] =
+    b"GET /metrics HTTP/1.1\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n";
+
 /// An exporter with something to show, and nobody else who is attacked at the same time.
 struct Besieged {
     exporter: Exporter,
@@ -533,6 +536,40 @@ fn readers_of_a_text_that_changes() {
             streams.extend(stream);
         }
         until_ended(streams);
+    });
+}
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
+fn readers_who_have_each_text_compressed() {
+    // Each exit changes the text, so that some of it is to be compressed again.
+    let label = "long".repeat(200);
+    Besieged::with_containers(700, &label).attack("16 who have each text compressed", |it| {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        let mut answer = Vec::new();
+                        let taken = it.connect().and_then(|mut stream| {
+                            stream.write_all(COMPRESSED_SCRAPE)?;
+                            stream.read_to_end(&mut answer)
+                        });
+                        assert!(taken.is_ok() && answer.len() > 10_000, "{taken:?}");
+                    }
+                });
+            }
+            for number in 0..60 {
+                let container = Container::running(10_000 + number, "job");
+                it.engine.run(&container);
+                it.engine.end(&container, 5);
+                thread::sleep(Duration::from_millis(70));
+            }
+            over.store(true, Ordering::Relaxed);
+        });
     });
 }
 
