@@ -1,18 +1,29 @@
-//! `tiny_http` on a socket that nobody but the gate is to use.
+//! `tiny_http` on a socket that nobody but the gate is to use: it reads the requests, each of which
+//! comes back to the thread that handed it on.
 
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::io;
+use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::panic::catch_unwind;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tiny_http::{Request, Server};
+
+use crate::http::Deadline;
+
+/// A request is read in less than a millisecond. After this the server is taken to be broken.
+const READ: Duration = Duration::from_secs(5);
+
+/// The header by which a request finds back.
+const NUMBER: &str = "X-Number";
 
 /// Before a server that could not be started is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -20,10 +31,32 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A server that is replaced when it fails.
 pub(super) struct Backend {
     current: RwLock<Arc<Listening>>,
+    waiting: Waiting,
+}
+
+/// Who waits for a request to be read.
+#[derive(Default)]
+struct Waiting {
+    /// The numbers are not to be guessed: others on this host can ask the server as well.
+    numbers: RandomState,
+    list: Mutex<List>,
+}
+
+#[derive(Default)]
+struct List {
+    count: u64,
+    senders: HashMap<u64, SyncSender<Request>>,
+}
+
+/// A place among them, which is given back when this is dropped.
+struct Place<'a> {
+    waiting: &'a Waiting,
+    number: u64,
+    request: Receiver<Request>,
 }
 
 /// One server and where it listens.
-pub(super) struct Listening {
+struct Listening {
     /// Never dropped: it would ask for its socket's path, which an abstract one has not, and panic.
     server: &'static Server,
     address: SocketAddr,
@@ -37,24 +70,47 @@ impl Backend {
     /// # Errors
     /// The operating system's.
     pub(super) fn start() -> io::Result<Self> {
-        let current = RwLock::new(Arc::new(Listening::start()?));
-        Ok(Self { current })
+        Ok(Self {
+            current: RwLock::new(Arc::new(Listening::start()?)),
+            waiting: Waiting::default(),
+        })
     }
 
-    /// The server of this moment.
-    pub(super) fn current(&self) -> Arc<Listening> {
-        let current = self.current.read();
-        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
+    /// Has the server of this moment read a request of one line.
+    ///
+    /// # Errors
+    /// The operating system's, and `TimedOut` where the server does not read it, which is then given
+    /// up.
+    pub(super) fn read(&self, line: &[u8]) -> io::Result<Request> {
+        let server = self.current();
+        let place = self.waiting.enter();
+        let number = format!("\r\n{NUMBER}: {}\r\n\r\n", place.number);
+        let mut stream = Deadline::new(server.connect()?);
+        stream.set(Some(Instant::now() + READ));
+        stream.write_all(&[line, number.as_bytes()].concat())?;
+        // No other request follows: its thread need not wait for one, and is free at once.
+        stream.get_ref().shutdown(Shutdown::Write)?;
+        place.request.recv_timeout(READ).map_err(|error| {
+            if error == RecvTimeoutError::Timeout {
+                server.give_up();
+            }
+            io::ErrorKind::TimedOut.into()
+        })
     }
 
-    /// Waits for the next request, in one thread.
-    pub(super) fn receive(&self) -> Request {
+    /// Takes what the servers have read to who waits for it, in one thread.
+    pub(super) fn run(&self) -> ! {
         loop {
             match self.current().server.recv() {
-                Ok(request) => return request,
+                Ok(request) => self.waiting.hand_over(request),
                 Err(error) => self.replace(&error),
             }
         }
+    }
+
+    fn current(&self) -> Arc<Listening> {
+        let current = self.current.read();
+        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
     }
 
     fn replace(&self, error: &io::Error) {
@@ -68,6 +124,45 @@ impl Backend {
         };
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(new);
+    }
+}
+
+impl Waiting {
+    fn enter(&self) -> Place<'_> {
+        let (sender, request) = mpsc::sync_channel(1);
+        let mut list = self.lock();
+        list.count += 1;
+        let number = self.numbers.hash_one(list.count);
+        list.senders.insert(number, sender);
+        Place {
+            waiting: self,
+            number,
+            request,
+        }
+    }
+
+    fn hand_over(&self, request: Request) {
+        let number = request.headers().iter().find(|it| it.field.equiv(NUMBER));
+        let number = number.and_then(|it| it.value.as_str().parse().ok());
+        let sender = number.and_then(|number: u64| self.lock().senders.remove(&number));
+        let left = match sender {
+            Some(sender) => sender.send(request).err().map(|error| error.0),
+            None => Some(request),
+        };
+        if let Some(request) = left {
+            log::debug!("nobody waits for a request");
+            drop(request.into_writer()); // Else it would be answered, which may take for ever.
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.waiting.lock().senders.remove(&self.number);
     }
 }
 
@@ -92,12 +187,12 @@ impl Listening {
     }
 
     /// A connection to it.
-    pub(super) fn connect(&self) -> io::Result<UnixStream> {
+    fn connect(&self) -> io::Result<UnixStream> {
         UnixStream::connect_addr(&self.address)
     }
 
     /// Ends a server that does not answer; another one takes its place.
-    pub(super) fn give_up(&self) {
+    fn give_up(&self) {
         // Ends its thread that accepts, and those that wait to be accepted. It fails if that was
         // done before.
         let _ = self.listener.shutdown(Shutdown::Both);
@@ -108,33 +203,77 @@ impl Listening {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-
-    use tiny_http::Response;
+    use std::io::Read;
 
     use super::*;
 
-    /// One request to the server of this moment.
-    fn ask(backend: &Backend) -> io::Result<String> {
-        let mut stream = backend.current().connect()?;
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+    fn start() -> Arc<Backend> {
+        let backend = Arc::new(Backend::start().unwrap());
+        let running = Arc::clone(&backend);
+        thread::spawn(move || running.run());
+        backend
+    }
+
+    /// The target that was read.
+    fn read(backend: &Backend, target: &str) -> String {
+        let line = format!("GET {target} HTTP/1.1");
+        let request = backend.read(line.as_bytes()).unwrap();
+        assert!(backend.waiting.lock().senders.is_empty());
+        let url = request.url().to_owned();
+        drop(request.into_writer());
+        url
+    }
+
+    #[test]
+    fn a_request_comes_back_to_who_handed_it_on() {
+        let backend = start();
+        thread::scope(|scope| {
+            for number in 0..8 {
+                let backend = &backend;
+                scope.spawn(move || {
+                    for again in 0..50 {
+                        let line = format!("GET /{number}/{again} HTTP/1.1");
+                        let request = backend.read(line.as_bytes()).unwrap();
+                        assert_eq!(request.url(), format!("/{number}/{again}"));
+                    }
+                });
+            }
+        });
+        assert!(backend.waiting.lock().senders.is_empty());
+    }
+
+    #[test]
+    fn who_is_not_waited_for_gets_no_answer() {
+        let backend = start();
+        for header in ["", "X-Number: 1\r\n", "X-Number: one\r\n"] {
+            let mut stream = backend.current().connect().unwrap();
+            let request = format!("GET / HTTP/1.0\r\n{header}\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            assert_eq!(answer, b"", "{header}");
+        }
+        assert_eq!(read(&backend, "/here"), "/here");
+    }
+
+    #[test]
+    fn nobody_is_kept_who_waited_in_vain() {
+        // Nobody runs it.
+        let backend = Backend::start().unwrap();
+        let server = backend.current();
+        server.give_up();
+        while server.connect().is_ok() {
+            thread::yield_now();
+        }
+        assert!(backend.read(b"GET / HTTP/1.1").is_err());
+        assert!(backend.waiting.lock().senders.is_empty());
     }
 
     #[test]
     fn a_server_that_is_given_up_is_replaced() {
-        let backend = Arc::new(Backend::start().unwrap());
-        let answering = Arc::clone(&backend);
-        thread::spawn(move || {
-            loop {
-                let request = answering.receive();
-                request.respond(Response::from_string("here")).unwrap();
-            }
-        });
+        let backend = start();
         for _ in 0..3 {
-            assert!(ask(&backend).unwrap().ends_with("here"));
+            assert_eq!(read(&backend, "/"), "/");
             let server = backend.current();
             server.give_up();
             // Who had the same server and waited as long gives it up as well.
@@ -143,6 +282,6 @@ mod tests {
                 thread::yield_now();
             }
         }
-        assert!(ask(&backend).unwrap().ends_with("here"));
+        assert_eq!(read(&backend, "/"), "/");
     }
 }

@@ -1,11 +1,11 @@
 //! The gate before `tiny_http`: it takes the connections from the network, reads each request's
-//! head, hands on the request line and whether gzip is taken, and passes the answer back.
+//! head, hands on the request line, and answers.
 //!
 //! `tiny_http` waits for ever for a head that does not come and for a client that takes no answer,
 //! reads requests ahead without end, panics when a client resets its connection, accepts nobody any
 //! more after one error, allocates as many bytes as a `Content-Length` says, which ends the process,
 //! and never gets over an HTTP/2.0 request. Behind the gate it sees a few local connections, with one
-//! good request line each, one header at most, and no body.
+//! good request line each, one header, and no body, and writes the heads of the answers to memory.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 use crate::http::Deadline;
 use crate::process;
-use crate::telemetry::Telemetry;
 
 use super::backend::Backend;
 use super::connections::{Connection, Connections, Turn};
 use super::request::{HEAD_BYTES, Request};
+use super::{Answer, Site};
 
 /// Connections at a time. Prometheus needs one.
 const CONNECTIONS: usize = 64;
@@ -34,8 +34,8 @@ const DESCRIPTORS: usize = 5;
 /// Descriptors for everything else: the Engine, the log, the listeners, some to spare.
 const OTHER_DESCRIPTORS: usize = 32;
 
-/// Threads that one connection takes: its own, one of `tiny_http`, one that answers.
-const THREADS: usize = 3;
+/// Threads that one connection takes: its own, and one of `tiny_http`.
+const THREADS: usize = 2;
 
 /// Threads for everything else.
 const OTHER_THREADS: usize = 16;
@@ -45,9 +45,6 @@ const HEAD: Duration = Duration::from_secs(5);
 
 /// Between an answer and the next request.
 const IDLE: Duration = Duration::from_secs(60);
-
-/// The server behind answers in milliseconds. After this it is taken to be broken.
-const ANSWER: Duration = Duration::from_secs(5);
 
 /// A client that takes nothing of its answer for so long is gone.
 const STALLED: Duration = Duration::from_secs(5);
@@ -68,28 +65,29 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The thread of a client that is sent away is gone after so long.
 const THREAD_ENDS: Duration = Duration::from_millis(5);
 
-/// Bytes of an answer that are passed on at a time.
+/// Bytes of a text that a client is waited for to take.
 const PIECE: usize = 16 * 1024;
 
 /// The answer to what `tiny_http` is not to see.
 const BAD_REQUEST: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// A thread here calls nothing that goes deep.
-const STACK: usize = 128 * 1024;
+/// An answer takes a few KB, but the compressor's state is made on the stack, which takes over 256 KB
+/// of it in a program that is not optimised.
+const STACK: usize = 1024 * 1024;
 
 /// Takes connections for as long as the process lives.
 pub(super) struct Gate {
     listener: TcpListener,
     backend: Arc<Backend>,
     connections: Arc<Connections>,
-    telemetry: Telemetry,
+    site: Arc<Site>,
 }
 
 impl Gate {
     /// A gate before `backend`. It takes as many connections as the limits on this process's open
     /// files and threads let it, 64 at most.
-    pub(super) fn new(listener: TcpListener, backend: Arc<Backend>, telemetry: Telemetry) -> Self {
+    pub(super) fn new(listener: TcpListener, backend: Arc<Backend>, site: Site) -> Self {
         // std has 128 wait to be accepted, and who comes then is heard a second later.
         if let Err(error) = rustix::net::listen(&listener, WAITING) {
             log::debug!("the listener's queue stays short: {error}");
@@ -108,8 +106,8 @@ impl Gate {
         Self {
             listener,
             backend,
-            connections: Connections::new(most, &telemetry),
-            telemetry,
+            connections: Connections::new(most, &site.telemetry),
+            site: Arc::new(site),
         }
     }
 
@@ -138,19 +136,19 @@ impl Gate {
     fn admit(&self, client: TcpStream) {
         let place = self.connections.enter(client);
         let backend = Arc::clone(&self.backend);
-        let telemetry = self.telemetry.clone();
+        let site = Arc::clone(&self.site);
         let thread = thread::Builder::new().name("connection".into());
         let run = move || {
-            if let Err(error) = converse(&place, &backend, &telemetry) {
+            if let Err(error) = converse(&place, &backend, &site) {
                 log::debug!("a client is sent away: {error}");
                 if is_refusal(&error) && !place.was_sent_away() {
-                    telemetry.connections_refused.inc();
+                    site.telemetry.connections_refused.inc();
                 }
             }
         };
         if let Err(error) = thread.stack_size(STACK).spawn(run) {
             log::debug!("no thread for a client: {error}");
-            self.telemetry.connections_refused.inc();
+            self.site.telemetry.connections_refused.inc();
             // The next one is to have a thread.
             self.connections.make_room();
             thread::sleep(THREAD_ENDS);
@@ -167,7 +165,7 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// Answers a client's requests, one after the other.
-fn converse(connection: &Connection, backend: &Backend, telemetry: &Telemetry) -> io::Result<()> {
+fn converse(connection: &Connection, backend: &Backend, site: &Site) -> io::Result<()> {
     let client = connection.client();
     // Else the end of an answer waits up to 40 ms for the client's acknowledgement of its beginning.
     client.set_nodelay(true)?;
@@ -180,9 +178,12 @@ fn converse(connection: &Connection, backend: &Backend, telemetry: &Telemetry) -
             return Err(error);
         }
         if let Some(line) = &request.line {
-            answer(connection, backend, line, request.takes_gzip)?;
+            let line = backend.read(line)?;
+            let answer = site.answer(&line, request.takes_gzip)?;
+            drop(line.into_writer()); // Else `tiny_http` would answer it.
+            give(connection, answer)?;
         } else {
-            telemetry.answered(400);
+            site.telemetry.answered(400);
             refuse(client)?;
         }
         // While others wait for a place, nobody keeps one for more than an answer.
@@ -228,66 +229,55 @@ fn read(
     }
 }
 
-/// Has one request answered, and passes the answer on as it comes.
-fn answer(connection: &Connection, backend: &Backend, line: &[u8], gzip: bool) -> io::Result<()> {
-    let backend = backend.current();
-    let mut server = Deadline::new(backend.connect()?);
-    server.set(Some(Instant::now() + ANSWER));
-    let accepts: &[u8] = if gzip {
-        b"\r\nAccept-Encoding: gzip"
-    } else {
-        b""
+/// Has the client take an answer.
+fn give(connection: &Connection, answer: Answer) -> io::Result<()> {
+    let mut taker = Taker {
+        connection,
+        client: Deadline::new(connection.client()),
+        end: Instant::now() + ANSWER_TAKEN,
     };
-    server.write_all(&[line, accepts, b"\r\n\r\n"].concat())?;
-    // No other request follows, so nobody is to wait for one.
-    server.get_ref().shutdown(Shutdown::Write)?;
-    let mut client = Deadline::new(connection.client());
-    let end = Instant::now() + ANSWER_TAKEN;
-    let mut piece = vec![0; PIECE];
-    let mut passed = 0;
-    let mut length = None;
-    loop {
-        server.set(Some(Instant::now() + ANSWER));
-        let count = match server.read(&mut piece) {
-            Ok(0) if length == Some(passed) || line.starts_with(b"HEAD ") => return Ok(()),
-            // Its text became too old meanwhile.
-            Ok(0) => return Err(ErrorKind::TimedOut.into()),
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => {
-                if is_refusal(&error) {
-                    backend.give_up();
-                }
-                return Err(error);
-            }
-        };
-        if passed == 0 {
-            length = length_of(&piece[..count]);
-        }
-        passed += count;
-        let mut rest = &piece[..count];
-        while !rest.is_empty() {
+    taker.take(&answer.start)?;
+    if let Some(mut text) = answer.text {
+        let mut piece = [0; PIECE];
+        loop {
             connection.is_to(Turn::Take);
-            client.set(Some(end.min(Instant::now() + STALLED)));
-            match client.write(rest) {
+            match text.send(connection.client()) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let count = text.read(&mut piece)?;
+                    taker.take(&piece[..count])?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    taker.take(&answer.end)
+}
+
+/// A client that takes an answer.
+struct Taker<'a> {
+    connection: &'a Connection,
+    client: Deadline<&'a TcpStream>,
+    end: Instant,
+}
+
+impl Taker<'_> {
+    /// Waits until it has taken all of this.
+    fn take(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.connection.is_to(Turn::Take);
+            let stalled = Instant::now() + STALLED;
+            self.client.set(Some(self.end.min(stalled)));
+            match self.client.write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(taken) => rest = &rest[taken..],
+                Ok(taken) => bytes = &bytes[taken..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        connection.is_to(Turn::Answer);
+        Ok(())
     }
-}
-
-/// How long an answer is that begins so. `tiny_http` writes a head at once, and its length into it.
-fn length_of(start: &[u8]) -> Option<usize> {
-    let end = start.windows(4).position(|it| it == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&start[..end]).ok()?;
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("Content-Length: "))?;
-    Some(end + 4 + length.parse::<usize>().ok()?)
 }
 
 /// Answers what is not to be handed on.

@@ -6,10 +6,9 @@ mod gate;
 mod request;
 mod texts;
 
-use std::io::{self, Cursor, Read};
+use std::io;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tiny_http::{Header, Method, Request, Response, StatusCode};
@@ -21,11 +20,7 @@ use crate::telemetry::Telemetry;
 
 use backend::Backend;
 use gate::Gate;
-use texts::Texts;
-
-/// An answer takes a few KB, but the compressor's state is made on the stack, which takes over 256 KB
-/// of it in a program that is not optimised.
-const STACK: usize = 1024 * 1024;
+use texts::{Reader, Texts};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -50,156 +45,143 @@ pub fn start(
     spawn: impl Fn(&'static str, Box<dyn FnOnce() + Send>) -> io::Result<()>,
 ) -> io::Result<()> {
     let backend = Arc::new(Backend::start()?);
-    let gate = Gate::new(listener, Arc::clone(&backend), telemetry.clone());
-    let site = Arc::new(Site {
+    let site = Site {
         publication: Arc::clone(publication),
         telemetry: telemetry.clone(),
         texts: Arc::default(),
-    });
-    let answer = move || {
-        loop {
-            answer_next(&backend, &site);
-        }
     };
-    spawn("server", Box::new(answer))?;
+    let gate = Gate::new(listener, Arc::clone(&backend), site);
+    spawn("server", Box::new(move || backend.run()))?;
     spawn("gate", Box::new(|| gate.run()))
 }
 
-/// Answers the next request, on a thread of its own: a client that takes its answer slowly keeps
-/// nobody waiting. Where there is no thread to be had, this one answers.
-fn answer_next(backend: &Backend, site: &Arc<Site>) {
-    let request = Arc::new(Mutex::new(Some(backend.receive())));
-    let run = {
-        let request = Arc::clone(&request);
-        let site = Arc::clone(site);
-        move || respond_to(&request, &site)
-    };
-    let thread = thread::Builder::new().name("answer".into());
-    if let Err(error) = thread.stack_size(STACK).spawn(run) {
-        log::debug!("no thread for an answer: {error}");
-        respond_to(&request, site);
+/// What a client gets: all of `start`, of the text if there is one, and of `end`.
+#[derive(Default)]
+struct Answer {
+    start: Vec<u8>,
+    text: Option<Reader>,
+    end: Vec<u8>,
+}
+
+impl Site {
+    /// Answers a request; `gzip`: the client takes what is compressed.
+    fn answer(&self, request: &Request, gzip: bool) -> io::Result<Answer> {
+        let content = content(request.method(), request.url(), gzip, self);
+        self.telemetry.answered(content.code);
+        let mut start = head(request, &content, gzip)?;
+        let mut answer = match request.method() {
+            Method::Head => Answer::default(),
+            _ => content.body,
+        };
+        start.append(&mut answer.start);
+        answer.start = start;
+        Ok(answer)
     }
 }
 
-/// Answers the request, if nobody has.
-fn respond_to(request: &Mutex<Option<Request>>, site: &Site) {
-    let request = request
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    if let Some(request) = request {
-        respond(request, site);
-    }
-}
-
-fn respond(request: Request, site: &Site) {
-    let gzip = request
-        .headers()
-        .iter()
-        .any(|it| it.field.equiv("Accept-Encoding"));
-    let answer = answer(request.method(), request.url(), gzip, site);
-    site.telemetry.answered(answer.code);
+/// The head of an answer, as `tiny_http` writes it.
+fn head(request: &Request, content: &Content, gzip: bool) -> io::Result<Vec<u8>> {
     let mut response = Response::new(
-        StatusCode(answer.code),
+        StatusCode(content.code),
         vec![
-            header("Content-Type", answer.content_type),
+            header("Content-Type", content.kind),
             header("X-Content-Type-Options", "nosniff"),
         ],
-        answer.body,
-        Some(answer.length),
+        io::empty(),
+        Some(content.length),
         None,
     )
     .with_chunked_threshold(usize::MAX); // The length is known, so say it.
-    if answer.content_type == HTML {
+    if content.kind == HTML {
         response.add_header(header("Content-Security-Policy", page::POLICY));
         response.add_header(header("Referrer-Policy", "no-referrer"));
         response.add_header(header("Cache-Control", "no-store"));
     }
-    if answer.content_type == METRICS {
+    if content.kind == METRICS {
         response.add_header(header("Vary", "Accept-Encoding"));
         if gzip {
             response.add_header(header("Content-Encoding", "gzip"));
         }
     }
-    if answer.code == 405 {
+    if content.code == 405 {
         response.add_header(header("Allow", "GET, HEAD"));
     }
-    if let Err(error) = request.respond(response) {
-        log::debug!("a client left before its answer: {error}");
-    }
+    let mut head = Vec::new();
+    let version = request.http_version().clone();
+    response.raw_print(&mut head, version, &[], true, None)?;
+    Ok(head)
 }
 
 fn header(name: &str, value: &str) -> Header {
     Header::from_bytes(name, value).expect("the header is ASCII")
 }
 
-struct Answer {
+/// What an answer is about; the head is not yet there.
+struct Content {
     code: u16,
-    content_type: &'static str,
-    body: Box<dyn Read + Send>,
+    kind: &'static str,
+    body: Answer,
     length: usize,
 }
 
-impl Answer {
-    fn text(
-        code: u16,
-        content_type: &'static str,
-        text: impl AsRef<[u8]> + Send + 'static,
-    ) -> Self {
+impl Content {
+    fn text(code: u16, kind: &'static str, text: impl Into<Vec<u8>>) -> Self {
+        let start = text.into();
         Self {
             code,
-            content_type,
-            length: text.as_ref().len(),
-            body: Box::new(Cursor::new(text)),
+            kind,
+            length: start.len(),
+            body: Answer {
+                start,
+                ..Answer::default()
+            },
         }
     }
 }
 
-/// The answer to a request; `gzip`: the client takes what is compressed.
-fn answer(method: &Method, url: &str, gzip: bool, site: &Site) -> Answer {
+/// What a request is answered with; `gzip`: the client takes what is compressed.
+fn content(method: &Method, url: &str, gzip: bool, site: &Site) -> Content {
     let known = matches!(path(url), "/metrics" | "/" | "/-/healthy" | "/-/ready");
     if !known {
-        return Answer::text(404, TEXT, "not found; / has the links\n");
+        return Content::text(404, TEXT, "not found; / has the links\n");
     }
     if !matches!(method, Method::Get | Method::Head) {
-        return Answer::text(405, TEXT, "only GET and HEAD are answered\n");
+        return Content::text(405, TEXT, "only GET and HEAD are answered\n");
     }
     match path(url) {
         "/metrics" => {
             let own = site.telemetry.render() + &site.telemetry.render_process();
             metrics(own, gzip, site)
         }
-        "/-/healthy" => Answer::text(200, TEXT, "healthy\n"),
-        "/-/ready" if site.publication.get().ready => Answer::text(200, TEXT, "ready\n"),
-        "/-/ready" => Answer::text(503, TEXT, "not ready: no collection has worked yet\n"),
+        "/-/healthy" => Content::text(200, TEXT, "healthy\n"),
+        "/-/ready" if site.publication.get().ready => Content::text(200, TEXT, "ready\n"),
+        "/-/ready" => Content::text(503, TEXT, "not ready: no collection has worked yet\n"),
         _ => {
             let snapshot = site.publication.get().page;
             let only_failures = has_parameter(url, "failures");
             let page = page::render(&snapshot, only_failures, Timestamp::now());
-            Answer::text(200, HTML, page)
+            Content::text(200, HTML, page)
         }
     }
 }
 
 /// What is published, shared by all who take it, and then the exporter's own metrics.
-fn metrics(own: String, gzip: bool, site: &Site) -> Answer {
+fn metrics(own: String, gzip: bool, site: &Site) -> Content {
     let text = site.publication.get().text;
-    let (length, body): (usize, Box<dyn Read + Send>) = if gzip {
-        let end = text.gzip_end(own.as_bytes());
-        let length = gzip::HEADER.len() + text.length(true) + end.len();
-        let text = site.texts.read(text, true);
-        let body = gzip::HEADER.chain(text).chain(Cursor::new(end));
-        (length, Box::new(body))
+    let (start, end) = if gzip {
+        (gzip::HEADER.to_vec(), text.gzip_end(own.as_bytes()))
     } else {
-        let length = text.length(false) + own.len();
-        let text = site.texts.read(text, false);
-        (length, Box::new(text.chain(Cursor::new(own))))
+        (Vec::new(), own.into_bytes())
     };
-    Answer {
+    Content {
         code: 200,
-        content_type: METRICS,
-        body,
-        length,
+        kind: METRICS,
+        length: start.len() + text.length(gzip) + end.len(),
+        body: Answer {
+            start,
+            text: Some(site.texts.read(text, gzip)),
+            end,
+        },
     }
 }
 
@@ -226,6 +208,8 @@ fn has_parameter(target: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
     use crate::publication::Published;
 
@@ -273,7 +257,7 @@ mod tests {
         };
         let code = |method: &str, url: &str| {
             let method = method.parse().unwrap();
-            answer(&method, url, false, &site).code
+            content(&method, url, false, &site).code
         };
         assert_eq!(code("GET", "/-/ready"), 503);
         assert_eq!(code("GET", "/metrics"), 200);
@@ -296,10 +280,12 @@ mod tests {
             assert_eq!(code(method, url), want, "{method} {url}");
         }
         for gzip in [false, true] {
-            let mut answer = answer(&Method::Get, "/metrics", gzip, &site);
-            let mut bytes = Vec::new();
-            answer.body.read_to_end(&mut bytes).unwrap();
-            assert_eq!(bytes.len(), answer.length);
+            let content = content(&Method::Get, "/metrics", gzip, &site);
+            let mut bytes = content.body.start;
+            let mut text = content.body.text.expect("a text");
+            text.read_to_end(&mut bytes).unwrap();
+            bytes.extend(content.body.end);
+            assert_eq!(bytes.len(), content.length);
             let mut body = String::new();
             if gzip {
                 let mut plain = flate2::read::GzDecoder::new(&bytes[..]);

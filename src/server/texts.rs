@@ -1,15 +1,23 @@
-//! The texts that clients are taking, as they are or deflated. Each shares its bytes with all who take the same one; those
-//! that are no longer published are bounded, however slowly they are taken.
+//! The texts that clients are taking, as they are or deflated. Each shares its bytes with all who
+//! take the same one; those that are no longer published are bounded, however slowly they are taken.
 
 use std::collections::HashSet;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, IoSlice, Read};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
 use crate::publication::{Segment, Text};
 
 /// Bytes of texts other than the last one that was asked for. Who takes an older one beyond that
 /// has his answer broken off.
 const OLD_BYTES: usize = 8 * 1024 * 1024;
+
+/// What is sent at a time, in bytes and in pieces.
+const SENT_BYTES: usize = 256 * 1024;
+const SENT_PIECES: usize = 256;
 
 /// What is being taken, in the order in which it was asked for.
 #[derive(Debug, Default)]
@@ -89,11 +97,65 @@ fn pieces(text: &Text) -> impl Iterator<Item = *const Segment> {
     text.segments().iter().map(Arc::as_ptr)
 }
 
+impl Reader {
+    /// Sends as much as the system takes at once, without copying it before; 0 bytes at the end.
+    ///
+    /// The text is not held while the client is waited for, so that it can be let go meanwhile.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing is taken at once; `TimedOut` if the text was let go.
+    pub(super) fn send(&mut self, client: &TcpStream) -> io::Result<usize> {
+        let text = self.text()?;
+        self.skip(&text, 0); // What is empty.
+        let segments = text.segments().iter().skip(self.segment);
+        let mut pieces: Vec<IoSlice> = Vec::new();
+        let (mut bytes, mut at) = (0, self.at);
+        for segment in segments.take(SENT_PIECES) {
+            let piece = &segment.bytes(self.gzip)[at..];
+            let piece = &piece[..piece.len().min(SENT_BYTES - bytes)];
+            pieces.push(IoSlice::new(piece));
+            bytes += piece.len();
+            at = 0;
+            if bytes == SENT_BYTES {
+                break;
+            }
+        }
+        if bytes == 0 {
+            return Ok(0);
+        }
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let count = loop {
+            let nothing_else = &mut SendAncillaryBuffer::default();
+            match sendmsg(client, &pieces, nothing_else, flags) {
+                Err(Errno::INTR) => {}
+                sent => break sent?,
+            }
+        };
+        self.skip(&text, count);
+        Ok(count)
+    }
+
+    /// Goes on behind so many bytes.
+    fn skip(&mut self, text: &Text, count: usize) {
+        self.at += count;
+        while let Some(segment) = text.segments().get(self.segment) {
+            let length = segment.bytes(self.gzip).len();
+            if self.at < length {
+                break;
+            }
+            (self.segment, self.at) = (self.segment + 1, self.at - length);
+        }
+    }
+
+    fn text(&self) -> io::Result<Arc<Text>> {
+        let text = self.text.upgrade();
+        text.ok_or_else(|| io::Error::new(ErrorKind::TimedOut, "its text is too old by now"))
+    }
+}
+
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(text) = self.text.upgrade() else {
-            return Err(io::Error::other("its text is too old by now"));
-        };
+        let text = self.text()?;
         while let Some(segment) = text.segments().get(self.segment) {
             let count = (&segment.bytes(self.gzip)[self.at..]).read(buffer)?;
             self.at += count;
@@ -115,6 +177,10 @@ impl Drop for Reader {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::thread;
+
     use super::*;
 
     fn text(letter: &str) -> Arc<Text> {
@@ -132,6 +198,69 @@ mod tests {
         assert_eq!(rest, "efg");
         drop(reader);
         assert!(texts.lock().texts.is_empty());
+    }
+
+    /// A text in pieces, of which the first, some others and the last are empty.
+    fn in_pieces(pieces: usize, length: usize) -> Text {
+        let pieces = (0..pieces).flat_map(|number| {
+            let letter = char::from(b'a' + u8::try_from(number % 26).unwrap());
+            [
+                String::new(),
+                letter.to_string().repeat(length),
+                String::new(),
+            ]
+        });
+        let segments: Vec<_> = pieces.map(|it| Arc::new(it.into())).collect();
+        segments.into()
+    }
+
+    #[test]
+    fn a_text_is_sent_to_its_end_as_fast_as_it_is_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for (pieces, length) in [(0, 0), (1, 0), (1, 5), (1000, 10), (100, 300_000)] {
+            let texts = Arc::new(Texts::default());
+            let text = Arc::new(in_pieces(pieces, length));
+            let mut reader = texts.read(Arc::clone(&text), false);
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (mut server, _) = listener.accept().unwrap();
+            let taken = thread::spawn(move || {
+                let mut taken = String::new();
+                client.read_to_string(&mut taken).map(|_| taken)
+            });
+            loop {
+                match reader.send(&server) {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        let mut piece = [0; 100];
+                        let count = reader.read(&mut piece).unwrap();
+                        server.write_all(&piece[..count]).unwrap();
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            drop(server);
+            assert!(taken.join().unwrap().unwrap() == text.plain());
+        }
+    }
+
+    #[test]
+    fn a_text_is_let_go_while_a_client_takes_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let texts = Arc::new(Texts::default());
+        let mut reader = texts.read(text("a"), false);
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        rustix::net::sockopt::set_socket_send_buffer_size(&server, 4096).unwrap();
+        let error = loop {
+            if let Err(error) = reader.send(&server) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        let _others = ["b", "c", "d", "e"].map(|letter| texts.read(text(letter), false));
+        let error = reader.send(&server).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 
     #[test]
