@@ -12,7 +12,8 @@ use prometheus::{Counter, IntGauge};
 /// Clock ticks in a second as `/proc` counts them: `USER_HZ`, fixed at 100 on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Reads `/proc/self` at each scrape. What cannot be read keeps its last value.
+/// Reads `/proc/self` at each scrape. What cannot be read keeps its last value. The start is read
+/// once: `/proc/stat` is long where there are many cores.
 #[derive(Debug)]
 pub(crate) struct Process {
     cpu_seconds: Counter,
@@ -71,11 +72,8 @@ impl Process {
             // Two scrapes at a time must not make it go back.
             self.cpu_seconds
                 .inc_by((seconds - self.cpu_seconds.get()).max(0.0));
-            if let Some(boot) = number_after(&read("/proc/stat"), "btime") {
-                // A start time is of a size that a float holds exactly.
-                #[allow(clippy::cast_possible_truncation)]
-                self.start_seconds
-                    .set(boot + (started / TICKS_PER_SECOND) as i64);
+            if self.start_seconds.get() == 0 {
+                self.set_start(started / TICKS_PER_SECOND);
             }
         }
         let status = read("/proc/self/status");
@@ -95,6 +93,18 @@ impl Process {
             // One is open for this look itself.
             let count = entries.count().saturating_sub(1);
             self.open_fds.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+impl Process {
+    /// Sets when it started, from the seconds that the system had been up by then.
+    fn set_start(&self, up: f64) {
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        if let Some(boot) = number_after(&stat, "btime") {
+            // It is of a size that a float holds exactly.
+            #[allow(clippy::cast_possible_truncation)]
+            self.start_seconds.set(boot + up as i64);
         }
     }
 }
