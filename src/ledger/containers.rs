@@ -19,7 +19,8 @@ pub(super) struct Containers {
 
 #[derive(Debug, Default)]
 struct Slot {
-    containers: BTreeMap<Box<str>, Container>,
+    /// Boxed, since a map has room for eleven where it has one, and most slots have one or two.
+    containers: BTreeMap<Box<str>, Box<Container>>,
     revision: u64,
 }
 
@@ -34,11 +35,12 @@ impl Default for Containers {
 
 impl Containers {
     pub(super) fn get(&self, id: &str) -> Option<&Container> {
-        self.slots[slot(id)].containers.get(id)
+        self.slots[slot(id)].containers.get(id).map(|it| &**it)
     }
 
     pub(super) fn get_mut(&mut self, id: &str) -> Option<&mut Container> {
-        self.slots[slot(id)].containers.get_mut(id)
+        let container = self.slots[slot(id)].containers.get_mut(id);
+        container.map(|it| &mut **it)
     }
 
     /// The container with this id, which may be new.
@@ -51,14 +53,14 @@ impl Containers {
         self.slots.iter().map(|slot| slot.containers.len()).sum()
     }
 
-    pub(super) fn remove(&mut self, id: &str) -> Option<Container> {
+    pub(super) fn remove(&mut self, id: &str) -> Option<Box<Container>> {
         self.slots[slot(id)].containers.remove(id)
     }
 
     /// All of these slots, in the order of their ids.
     pub(super) fn of(&self, slots: Range<usize>) -> impl Iterator<Item = (&str, &Container)> {
         let all = self.slots[slots].iter().flat_map(|slot| &slot.containers);
-        all.map(|(id, container)| (&**id, container))
+        all.map(|(id, container)| (&**id, &**container))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Container)> {
@@ -67,7 +69,7 @@ impl Containers {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Container)> {
         let all = self.slots.iter_mut().flat_map(|slot| &mut slot.containers);
-        all.map(|(id, container)| (&**id, container))
+        all.map(|(id, container)| (&**id, &mut **container))
     }
 
     /// Says that the container with this id is another one since this revision.
