@@ -49,7 +49,7 @@ const CONTAINERS: Family = Family {
     kind: "gauge",
     help: "Containers on this host by state.",
 };
-/// The families of containers, in the order of [`Samples`].
+/// The families of containers.
 const OF_CONTAINERS: [Family; 9] = [
     Family {
         name: "container_exit_code",
@@ -98,8 +98,17 @@ const OF_CONTAINERS: [Family; 9] = [
         help: "Why the run before of a container that runs again ended; always 1.",
     },
 ];
-/// From here on they are those of the run before.
-const LAST: usize = 6;
+/// Where each of them stands.
+const CODE: usize = 0;
+const TIMESTAMP: usize = 1;
+const DURATION: usize = 2;
+const REASON: usize = 3;
+const SUPERSEDED: usize = 4;
+const RESTART_COUNT: usize = 5;
+const LAST_CODE: usize = 6;
+const LAST_TIMESTAMP: usize = 7;
+const LAST_REASON: usize = 8;
+
 const EXITS: Family = Family {
     name: "container_exits_total",
     kind: "counter",
@@ -221,7 +230,11 @@ impl Samples {
         let room_of_last = last_exits.map(bytes).sum();
         let mut samples = Self::default();
         for (number, family) in samples.families.iter_mut().enumerate() {
-            family.reserve_exact(if number < LAST { room } else { room_of_last });
+            family.reserve_exact(if number < LAST_CODE {
+                room
+            } else {
+                room_of_last
+            });
         }
         for (entry, superseded) in ledger.exits_superseded(slots.clone()) {
             samples.exit(&entry, superseded);
@@ -234,25 +247,30 @@ impl Samples {
 
     fn exit(&mut self, entry: &Entry<'_>, superseded: bool) {
         let Entry { labels, exit, .. } = entry;
-        self.add(0, labels, Some(exit.code));
-        self.add(1, labels, exit.finished_at.map(seconds));
-        self.add(2, labels, exit.duration.map(Seconds));
-        OF_CONTAINERS[3].sample_with_reason(&mut self.families[3], labels, exit.reason, 1);
-        self.add(4, labels, Some(u8::from(superseded)));
-        self.add(5, labels, exit.restart_count);
+        self.add(CODE, labels, Some(exit.code));
+        self.add(TIMESTAMP, labels, exit.finished_at.map(seconds));
+        self.add(DURATION, labels, exit.duration.map(Seconds));
+        self.add_reason(REASON, labels, exit.reason);
+        self.add(SUPERSEDED, labels, Some(u8::from(superseded)));
+        self.add(RESTART_COUNT, labels, exit.restart_count);
     }
 
     fn last_exit(&mut self, entry: &Entry<'_>) {
         let Entry { labels, exit, .. } = entry;
-        self.add(LAST, labels, Some(exit.code));
-        self.add(LAST + 1, labels, exit.finished_at.map(seconds));
-        OF_CONTAINERS[8].sample_with_reason(&mut self.families[8], labels, exit.reason, 1);
+        self.add(LAST_CODE, labels, Some(exit.code));
+        self.add(LAST_TIMESTAMP, labels, exit.finished_at.map(seconds));
+        self.add_reason(LAST_REASON, labels, exit.reason);
     }
 
     fn add(&mut self, family: usize, labels: &str, value: Option<impl Display>) {
         if let Some(value) = value {
             OF_CONTAINERS[family].sample(&mut self.families[family], labels, value);
         }
+    }
+
+    fn add_reason(&mut self, family: usize, labels: &str, reason: Reason) {
+        let text = &mut self.families[family];
+        OF_CONTAINERS[family].sample_with_reason(text, labels, reason, 1);
     }
 }
 

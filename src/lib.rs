@@ -9,11 +9,13 @@
 //! ```
 //!
 //! The [`collector`]'s thread owns all that is known of containers, in a [`ledger`]; it asks the
-//! [`engine`] and publishes a finished text, and a small [`page::Snapshot`]. The [`watcher`]'s
-//! thread follows the Engine's events and sends them to the collector. The [`server`]'s threads
-//! answer with the published text, or a [`page`] of the snapshot, whatever Docker is doing at that
-//! moment: a gate that hostile clients do not get past, and `tiny_http` behind it. [`exporter`] starts them all. What decides (which state, which
-//! [`reason`], which [`labels`], which text) is pure functions of plain values.
+//! [`engine`] and publishes a finished text, of which it makes only those pieces anew in which
+//! something has changed, and a small [`page::Snapshot`]. The [`watcher`]'s thread follows the
+//! Engine's events and sends them to the collector. The [`server`]'s threads answer with the
+//! published text, or a [`page`] of the snapshot, whatever Docker is doing at that moment: a gate
+//! that hostile clients do not get past, and `tiny_http` behind it. [`exporter`] starts them all.
+//! What decides (which state, which [`reason`], which [`labels`], which text) is pure functions of
+//! plain values.
 //!
 //! It never sends Docker anything but `GET`: there is no code that could. It has no async runtime,
 //! no `unsafe` of its own, and it opens no other connection.
