@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
+use std::mem;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
@@ -123,7 +124,14 @@ impl Backend {
             thread::sleep(PAUSE);
         };
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(new);
+        let old = mem::replace(&mut *current, Arc::new(new));
+        drop(current);
+        // What it has read is still waited for; one of its answers may be that it was unblocked.
+        for _ in 0..2 {
+            while let Ok(Some(request)) = old.server.try_recv() {
+                self.waiting.hand_over(request);
+            }
+        }
     }
 }
 
@@ -151,7 +159,12 @@ impl Waiting {
         };
         if let Some(request) = left {
             log::debug!("nobody waits for a request");
-            drop(request.into_writer()); // Else it would be answered, which may take for ever.
+            if request.body_length().is_some() {
+                // It is no client's: dropping it would wait for the rest of its body, for ever.
+                mem::forget(request);
+            } else {
+                drop(request.into_writer()); // Else it would be answered, which may take as long.
+            }
         }
     }
 
@@ -254,6 +267,15 @@ mod tests {
             assert_eq!(answer, b"", "{header}");
         }
         assert_eq!(read(&backend, "/here"), "/here");
+        // A body that does not come, on a connection that stays.
+        let mut streams = Vec::new();
+        for header in ["", "X-Number: 1\r\n", "Expect: 100-continue\r\n"] {
+            let mut stream = backend.current().connect().unwrap();
+            let request = format!("GET / HTTP/1.1\r\n{header}Content-Length: 5000\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            streams.push(stream);
+            assert_eq!(read(&backend, "/there"), "/there", "{header}");
+        }
     }
 
     #[test]
