@@ -4,6 +4,7 @@
 //! program that takes a few milliseconds a minute it would show nothing for hours.
 
 use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -12,8 +13,11 @@ use prometheus::{Counter, IntGauge};
 /// Clock ticks in a second as `/proc` counts them: `USER_HZ`, fixed at 100 on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Reads `/proc/self` at each scrape. What cannot be read keeps its last value. The start is read
-/// once: `/proc/stat` is long where there are many cores.
+/// The start moves only if the clock of the host was set: it is calculated anew each time, in
+/// fractions of a second.
+const SAME_START: i64 = 2;
+
+/// Reads `/proc/self` at each scrape. What cannot be read keeps its last value.
 #[derive(Debug)]
 pub(crate) struct Process {
     cpu_seconds: Counter,
@@ -72,8 +76,10 @@ impl Process {
             // Two scrapes at a time must not make it go back.
             self.cpu_seconds
                 .inc_by((seconds - self.cpu_seconds.get()).max(0.0));
-            if self.start_seconds.get() == 0 {
-                self.set_start(started / TICKS_PER_SECOND);
+            if let Some(start) = start(&read("/proc/uptime"), started / TICKS_PER_SECOND) {
+                if (start - self.start_seconds.get()).abs() > SAME_START {
+                    self.start_seconds.set(start);
+                }
             }
         }
         let status = read("/proc/self/status");
@@ -93,18 +99,6 @@ impl Process {
             // One is open for this look itself.
             let count = entries.count().saturating_sub(1);
             self.open_fds.set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
-    }
-}
-
-impl Process {
-    /// Sets when it started, from the seconds that the system had been up by then.
-    fn set_start(&self, up: f64) {
-        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        if let Some(boot) = number_after(&stat, "btime") {
-            // It is of a size that a float holds exactly.
-            #[allow(clippy::cast_possible_truncation)]
-            self.start_seconds.set(boot + up as i64);
         }
     }
 }
@@ -151,6 +145,17 @@ fn cpu_and_start(stat: &str) -> Option<(f64, f64)> {
     Some((field(14)? + field(15)?, field(22)?))
 }
 
+/// When it started, in seconds since 1970, if that was so many seconds after the system did, which
+/// has been up for as long as `/proc/uptime` says. (`/proc/stat` has the system's start, but is
+/// long where there are many cores.)
+fn start(uptime: &str, after_boot: f64) -> Option<i64> {
+    let up: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    // It is of a size that a float holds exactly.
+    #[allow(clippy::cast_possible_truncation)]
+    Some((now.as_secs_f64() - up + after_boot).round() as i64)
+}
+
 /// The first number after `name` at the start of a line.
 fn number_after(text: &str, name: &str) -> Option<i64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -190,6 +195,8 @@ mod tests {
         assert_eq!(families.len(), 7);
         assert!(process.resident_bytes.get() > 0);
         assert!(process.open_fds.get() > 0);
-        assert!(process.start_seconds.get() > 1_600_000_000);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let age = i64::try_from(now.as_secs()).unwrap() - process.start_seconds.get();
+        assert!((-2..3600).contains(&age), "it started {age} s ago");
     }
 }
