@@ -1,8 +1,8 @@
 //! From what is known to the text that Prometheus reads, format 0.0.4.
 //!
 //! The container families are written here, in pieces that are made anew only where something has
-//! changed, from label blocks that were rendered once; the exporter's own metrics are the
-//! [`telemetry`](crate::telemetry)'s.
+//! changed, from label blocks that were rendered once; the workloads' counters are one piece. The
+//! exporter's own metrics are the [`telemetry`](crate::telemetry)'s.
 
 use std::fmt::{Display, Write};
 use std::ops::Range;

@@ -13,7 +13,8 @@
 //! something has changed, and a small [`page::Snapshot`]. The [`watcher`]'s thread follows the
 //! Engine's events and sends them to the collector. The [`server`]'s threads answer with the
 //! published text, or a [`page`] of the snapshot, whatever Docker is doing at that moment: a gate
-//! that hostile clients do not get past, and `tiny_http` behind it. [`exporter`] starts them all.
+//! that hostile clients do not get past, and `tiny_http` behind it, which reads the requests and
+//! writes the heads of the answers. What is compressed is kept with the text. [`exporter`] starts them all.
 //! What decides (which state, which [`reason`], which [`labels`], which text) is pure functions of
 //! plain values.
 //!

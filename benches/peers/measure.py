@@ -4,6 +4,7 @@ usage: measure.py FOLDER DOCKERD_PID EXPORTER
 """
 
 import json
+import math
 import os
 import re
 import signal
@@ -264,13 +265,14 @@ def measure(engine, idle_rate, command, collections):
         asked = measure_requests(engine, exporter)
         delays, gone = measure_exits(engine, exporter)
         say(f"{len(delays)} of {EXITS} exits shown, and {gone} of {EXITS} with --rm")
+        delays_or_none = delays or [math.nan]
         return {
             "own": own * 1000,
             "daemon": daemon * 1000,
             "memory": exporter.memory(),
             "requests": asked,
-            "median": statistics.median(delays),
-            "max": max(delays),
+            "median": statistics.median(delays_or_none),
+            "max": max(delays_or_none),
             "lost": EXITS - len(delays),
             "lost_rm": EXITS - gone,
         }

@@ -78,8 +78,13 @@ impl Taken {
         }
         // The last one is not old, nor is what others share with it.
         let mut kept: HashSet<*const Segment> = pieces(last).collect();
+        let mut seen = vec![Arc::as_ptr(last)];
         let mut bytes = 0;
-        let first_kept = self.texts.iter().rposition(|(_, text)| {
+        let last_dropped = self.texts.iter().rposition(|(_, text)| {
+            if seen.contains(&Arc::as_ptr(text)) {
+                return false;
+            }
+            seen.push(Arc::as_ptr(text));
             for segment in text.segments() {
                 if kept.insert(Arc::as_ptr(segment)) {
                     bytes += segment.memory();
@@ -87,8 +92,8 @@ impl Taken {
             }
             bytes > OLD_BYTES
         });
-        if let Some(too_old) = first_kept {
-            self.texts.drain(..=too_old);
+        if let Some(last_dropped) = last_dropped {
+            self.texts.drain(..=last_dropped);
         }
     }
 }
