@@ -1,12 +1,16 @@
 //! The finished text and what the page is made of, handed from the collector to the server.
 
 use std::mem;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use flate2::Crc;
 
 use crate::gzip::{self, Deflated, Deflater};
 use crate::page::Snapshot;
+
+/// One for all texts, once it is needed: it takes 300 KB, which many an allocator would keep for each
+/// thread that had one.
+static COMPRESSOR: Mutex<Option<Deflater>> = Mutex::new(None);
 
 /// What the last collection published.
 #[derive(Debug, Clone, Default)]
@@ -126,16 +130,16 @@ impl Text {
 
     fn deflated(&self) -> &Whole {
         self.deflated.get_or_init(|| {
-            let mut compressor = None;
+            let mut compressor = COMPRESSOR.lock().unwrap_or_else(PoisonError::into_inner);
+            let compressor = compressor.get_or_insert_with(Deflater::new);
             let mut whole = Whole {
                 length: 0,
                 crc: Crc::new(),
             };
             for segment in &self.segments {
-                let deflated = segment.deflated.get_or_init(|| {
-                    let compressor = compressor.get_or_insert_with(Deflater::new);
-                    compressor.deflate(segment.plain.as_bytes())
-                });
+                let deflated = segment
+                    .deflated
+                    .get_or_init(|| compressor.deflate(segment.plain.as_bytes()));
                 whole.length += deflated.bytes().len();
                 whole.crc.combine(deflated.crc());
             }

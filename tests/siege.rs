@@ -547,7 +547,7 @@ fn readers_of_a_text_that_changes() {
 fn readers_who_have_each_text_compressed() {
     // Each exit changes the text, so that some of it is to be compressed again.
     let label = "long".repeat(200);
-    Besieged::with_containers(700, &label).attack("16 who have each text compressed", |it| {
+    Besieged::with_containers(300, &label).attack("16 who have each text compressed", |it| {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             for _ in 0..16 {
