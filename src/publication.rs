@@ -63,6 +63,7 @@ impl From<Vec<Arc<Segment>>> for Text {
     }
 }
 
+#[cfg(test)]
 impl From<String> for Text {
     fn from(plain: String) -> Self {
         vec![Arc::new(plain.into())].into()

@@ -1,6 +1,7 @@
 //! The loop that owns the ledger: asks the Engine, keeps what it says, publishes the text.
 
 mod events;
+mod publish;
 mod said;
 
 use std::sync::Arc;
@@ -13,13 +14,13 @@ use crate::config::Config;
 use crate::engine::{self, Complaint, Engine};
 use crate::exposition::{EngineInfo, Renderer};
 use crate::ledger::{Ledger, NotInspected, Taken};
-use crate::page::{Containers, Docker, Host, Snapshot};
-use crate::publication::{Publication, Published};
+use crate::publication::Publication;
 use crate::queue::Queue;
 use crate::telemetry::Telemetry;
 use crate::watcher::Message;
 
 use events::{Events, REPEATS_COME};
+use publish::Rendered;
 use said::{Line, Said};
 
 /// Inspecting may take so long in one collection; what is left waits for the next, shown as far
@@ -94,15 +95,6 @@ pub struct Collector {
     shows_containers: bool,
     /// Not before then is anything published for events.
     publish_at: Instant,
-}
-
-/// All that a text is rendered from.
-#[derive(Debug, PartialEq, Eq)]
-struct Rendered {
-    up: bool,
-    fresh: bool,
-    known: EngineInfo,
-    revision: u64,
 }
 
 /// A time without a listing that worked.
@@ -384,55 +376,6 @@ impl Collector {
         }
     }
 
-    fn publish(&mut self) {
-        let start = Instant::now();
-        self.shows_containers = self.is_fresh();
-        let from = Rendered {
-            up: self.last_success.is_some() && self.outage.is_none(),
-            fresh: self.shows_containers,
-            known: self.known.clone(),
-            revision: self.ledger.revision(),
-        };
-        let before = self.publication.get();
-        let (text, containers) = if self.rendered.as_ref() == Some(&from) {
-            (before.text, Arc::clone(&before.page.containers))
-        } else {
-            let renderer = &mut self.renderer;
-            let text = renderer.render(from.up, from.fresh, &self.known, &mut self.ledger);
-            let containers = from.fresh.then(|| Containers::take(&self.ledger));
-            (text, Arc::new(containers.unwrap_or_default()))
-        };
-        self.rendered = Some(Rendered {
-            // Rendering may find out more.
-            revision: self.ledger.revision(),
-            ..from
-        });
-        self.publication.set(Published {
-            text,
-            page: Arc::new(Snapshot::new(self.host(), containers)),
-            ready: self.last_success.is_some(),
-        });
-        self.dirty = false;
-        self.publish_at = Instant::now() + (start.elapsed() * RENDERING_SHARE).max(GATHER);
-    }
-
-    /// What the page at `/` is to show of the host.
-    fn host(&self) -> Host {
-        let docker = match (&self.outage, self.last_success) {
-            (Some(outage), _) => Docker::Down {
-                since: time_of(outage.since),
-                why: outage.why.clone(),
-            },
-            (None, Some(_)) => Docker::Up,
-            (None, None) => Docker::NotAsked,
-        };
-        Host {
-            docker,
-            version: self.known.version().to_owned(),
-            listed_at: self.last_success.map(time_of),
-        }
-    }
-
     /// Says what an operator wants to know of a collection, and nothing twice.
     fn report(&mut self, error: Option<&engine::Error>) {
         let now = Instant::now();
@@ -476,13 +419,6 @@ impl Collector {
             self.known.identity.api_version
         );
     }
-}
-
-/// The time of day at which it was so late.
-fn time_of(at: Instant) -> Timestamp {
-    let ago = SignedDuration::try_from(at.elapsed()).unwrap_or_default();
-    let now = Timestamp::now();
-    now.checked_sub(ago).unwrap_or(now)
 }
 
 fn stale_after(interval: Duration) -> Duration {

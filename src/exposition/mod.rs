@@ -4,7 +4,9 @@
 //! changed, from label blocks that were rendered once; the workloads' counters are one piece. The
 //! exporter's own metrics are the [`telemetry`](crate::telemetry)'s.
 
-use std::fmt::{Display, Write};
+mod family;
+
+use std::fmt::Display;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,6 +17,11 @@ use crate::labels::push_label;
 use crate::ledger::{Entry, Ledger};
 use crate::publication::{Segment, Text};
 use crate::reason::Reason;
+
+use family::{
+    CODE, CONTAINERS, DURATION, ENGINE_INFO, EXITS, LAST_CODE, LAST_REASON, LAST_TIMESTAMP,
+    OF_CONTAINERS, REASON, RESTART_COUNT, SUPERSEDED, TIMESTAMP, UP,
+};
 
 /// The Engine, as far as it is known: what it says in each answer, and its `/info` if it gives it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,87 +40,6 @@ const MOST: usize = 256;
 /// A sample without its container's labels, in bytes, at most:
 /// `container_last_exit_timestamp_seconds{} 1795336863.295093`
 const SAMPLE_BYTES: usize = 64;
-
-const UP: Family = Family {
-    name: "docker_up",
-    kind: "gauge",
-    help: "Whether the last listing of the containers worked.",
-};
-const ENGINE_INFO: Family = Family {
-    name: "docker_engine_info",
-    kind: "gauge",
-    help: "The Docker Engine that is watched; always 1.",
-};
-const CONTAINERS: Family = Family {
-    name: "docker_containers",
-    kind: "gauge",
-    help: "Containers on this host by state.",
-};
-/// The families of containers.
-const OF_CONTAINERS: [Family; 9] = [
-    Family {
-        name: "container_exit_code",
-        kind: "gauge",
-        help: "Exit code of the container's last run, which is over.",
-    },
-    Family {
-        name: "container_exit_timestamp_seconds",
-        kind: "gauge",
-        help: "When the container's last run ended, in seconds since 1970.",
-    },
-    Family {
-        name: "container_exit_duration_seconds",
-        kind: "gauge",
-        help: "How long the container's last run took.",
-    },
-    Family {
-        name: "container_exit_reason",
-        kind: "gauge",
-        help: "Why the container's last run ended; always 1.",
-    },
-    Family {
-        name: "container_exit_superseded",
-        kind: "gauge",
-        help: "Whether a newer container of the same service and slot or number stands on this host.",
-    },
-    Family {
-        name: "container_restart_count",
-        // It is a gauge, but promtool takes a gauge's `_count` for part of a histogram.
-        kind: "untyped",
-        help: "Restarts of the container by its restart policy.",
-    },
-    Family {
-        name: "container_last_exit_code",
-        kind: "gauge",
-        help: "Exit code of the run before of a container that runs again.",
-    },
-    Family {
-        name: "container_last_exit_timestamp_seconds",
-        kind: "gauge",
-        help: "When the run before of a container that runs again ended, in seconds since 1970.",
-    },
-    Family {
-        name: "container_last_exit_reason",
-        kind: "gauge",
-        help: "Why the run before of a container that runs again ended; always 1.",
-    },
-];
-/// Where each of them stands.
-const CODE: usize = 0;
-const TIMESTAMP: usize = 1;
-const DURATION: usize = 2;
-const REASON: usize = 3;
-const SUPERSEDED: usize = 4;
-const RESTART_COUNT: usize = 5;
-const LAST_CODE: usize = 6;
-const LAST_TIMESTAMP: usize = 7;
-const LAST_REASON: usize = 8;
-
-const EXITS: Family = Family {
-    name: "container_exits_total",
-    kind: "counter",
-    help: "Exits of a workload's containers since the exporter started, by reason.",
-};
 
 /// What renders the families of the host, its containers and their workloads. It keeps the pieces of
 /// the last text and makes only those anew in which something has changed.
@@ -336,51 +262,6 @@ fn engine_labels(engine: &EngineInfo) -> String {
         push_label(&mut labels, name, value);
     }
     labels
-}
-
-/// A metric family.
-#[derive(Debug)]
-struct Family {
-    name: &'static str,
-    kind: &'static str,
-    help: &'static str,
-}
-
-impl Family {
-    fn head(&self) -> String {
-        let Self { name, kind, help } = self;
-        format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")
-    }
-
-    fn sample(&self, text: &mut String, labels: &str, value: impl Display) {
-        text.push_str(self.name);
-        if !labels.is_empty() {
-            for part in ["{", labels, "}"] {
-                text.push_str(part);
-            }
-        }
-        end(text, value);
-    }
-
-    fn sample_with_reason(&self, text: &mut String, labels: &str, reason: Reason, value: u64) {
-        let comma = if labels.is_empty() { "" } else { "," };
-        for part in [
-            self.name,
-            "{",
-            labels,
-            comma,
-            "reason=\"",
-            reason.name(),
-            "\"}",
-        ] {
-            text.push_str(part);
-        }
-        end(text, value);
-    }
-}
-
-fn end(text: &mut String, value: impl Display) {
-    writeln!(text, " {value}").expect("writing to a String does not fail");
 }
 
 /// Seconds with as many decimals as are needed, six at most: a float of the size of today's time
