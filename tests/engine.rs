@@ -19,6 +19,7 @@ mod metrics;
 mod podman;
 #[path = "support/prometheus.rs"]
 mod prometheus;
+#[allow(dead_code)]
 #[path = "support/waiting.rs"]
 mod waiting;
 

@@ -1,13 +1,18 @@
 //! The built binary as a child process, and its metrics as a client sees them.
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::{env, fs, process, thread};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 
 use crate::metrics::Metrics;
 use crate::waiting::{PATIENCE, eventually, signal};
@@ -35,7 +40,7 @@ pub(crate) trait Scraped {
     fn until<T>(&self, what: &str, mut check: impl FnMut(&Metrics) -> Result<T, String>) -> T {
         let mut last = String::new();
         let result = eventually(PATIENCE, || {
-            let scraped = scrape(&agent(), self.port());
+            let scraped = scrape(&agent(PATIENCE), self.port());
             if scraped.is_err() && self.has_ended() {
                 return Ok(Err("the exporter ended".to_owned()));
             }
@@ -55,7 +60,8 @@ pub(crate) trait Scraped {
 pub(crate) struct Exporter {
     child: Child,
     port: u16,
-    said: Arc<Mutex<String>>,
+    /// What it logged. Not a pipe: what it has written before it shows something is here before that is seen.
+    log: File,
 }
 
 impl Exporter {
@@ -91,22 +97,13 @@ impl Exporter {
 
     /// Runs what is an exporter on this port.
     pub(crate) fn spawn_on(mut command: Command, port: u16) -> Self {
-        let mut child = command
+        let log = nameless_file();
+        let child = command
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(log.try_clone().unwrap())
             .spawn()
             .expect("the exporter should start");
-        let said = Arc::new(Mutex::new(String::new()));
-        let (lines, log) = (
-            BufReader::new(child.stderr.take().unwrap()).lines(),
-            Arc::clone(&said),
-        );
-        thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                log.lock().unwrap().push_str(&(line + "\n"));
-            }
-        });
-        Self { child, port, said }
+        Self { child, port, log }
     }
 
     /// Starts it by a shell that runs this before.
@@ -143,7 +140,13 @@ impl Scraped for Exporter {
     }
 
     fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
+        let length = self.log.metadata().unwrap().len();
+        let mut said = vec![0; usize::try_from(length).unwrap()];
+        self.log.read_exact_at(&mut said, 0).unwrap();
+        // Whole lines.
+        let end = said.iter().rposition(|byte| *byte == b'\n');
+        said.truncate(end.map_or(0, |end| end + 1));
+        String::from_utf8(said).expect("a log in UTF-8")
     }
 
     fn has_ended(&self) -> bool {
@@ -190,12 +193,31 @@ fn with_environment(mut command: Command, docker_host: &str) -> Command {
     command
 }
 
-/// A TCP port of the loopback interface that nobody listened on a moment ago.
+/// An empty file that is gone with its last descriptor, and grows by what is written.
+fn nameless_file() -> File {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = env::temp_dir().join(format!("exporter-log-{}-{number}", process::id()));
+    let mut options = File::options();
+    let file = options.read(true).append(true).create_new(true).open(&path);
+    let file = file.expect("a file for the log");
+    fs::remove_file(&path).expect("the file for the log");
+    file
+}
+
+/// A TCP port of the loopback interface that nobody listens on, and that the system gives to nobody else while this
+/// process lives: one who listens for connections may still take it, as servers do.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .unwrap()
-        .port()
+    static KEPT: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+    // Only of two that both say so may one listen where the other one is.
+    rustix::net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = SocketAddrV4::try_from(getsockname(&socket).unwrap()).unwrap();
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.push(socket);
+    address.port()
 }
 
 /// Does some work, and meanwhile scrapes again and again over one connection, with that pause in between and once more
@@ -210,7 +232,7 @@ pub(crate) fn scrape_during(
     let port = exporter.port();
     thread::scope(|scope| {
         scope.spawn(move || {
-            let agent = agent();
+            let agent = agent(Duration::from_secs(5));
             loop {
                 let last = is_done.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
                 read(&scrape(&agent, port).unwrap());
@@ -224,11 +246,11 @@ pub(crate) fn scrape_during(
     });
 }
 
-/// A client that keeps its connection for as long as it is kept itself.
-fn agent() -> ureq::Agent {
+/// A client that keeps its connection for as long as it is kept itself, and waits so long for an answer.
+fn agent(patience: Duration) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .proxy(None)
-        .timeout_global(Some(Duration::from_secs(5)));
+        .timeout_global(Some(patience));
     config.build().new_agent()
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -68,7 +69,8 @@ struct World {
     places: HashMap<String, usize>,
     /// By path, query included; they win over the containers.
     answers: HashMap<String, Arc<Answer>>,
-    requests: Vec<String>,
+    /// The paths that were asked for, and when.
+    requests: Vec<(Instant, String)>,
     connections: usize,
     open: Vec<UnixStream>,
     /// The last events, with the times at which they were made.
@@ -232,17 +234,38 @@ impl FakeEngine {
 
     /// The paths that were asked for, but for those that were taken.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.world().requests.clone()
+        let world = self.world();
+        world
+            .requests
+            .iter()
+            .map(|(_, path)| path.clone())
+            .collect()
+    }
+
+    /// When that path was asked for, but for what was taken.
+    pub(crate) fn asked_for(&self, path: &str) -> Vec<Instant> {
+        let world = self.world();
+        let asked = world.requests.iter().filter(|(_, it)| it == path);
+        asked.map(|(at, _)| *at).collect()
     }
 
     /// Takes the paths that were asked for since the last call.
     pub(crate) fn take_requests(&self) -> Vec<String> {
-        std::mem::take(&mut self.world().requests)
+        let requests = std::mem::take(&mut self.world().requests);
+        requests.into_iter().map(|(_, path)| path).collect()
     }
 
     /// How many connections were made so far.
     pub(crate) fn connections(&self) -> usize {
         self.world().connections
+    }
+
+    /// Writes this to all connections, although nobody asked for it.
+    pub(crate) fn blurt(&self, bytes: &[u8]) {
+        for stream in &mut self.world().open {
+            // Many of them are gone.
+            let _ = stream.write_all(bytes);
+        }
     }
 
     /// Ends all connections and removes the socket, as a daemon that stops.
@@ -306,12 +329,15 @@ fn converse(mut stream: UnixStream, world: &Mutex<World>) {
     }
     let mut reader = BufReader::new(copy);
     while let Some(head) = read_head(&mut reader) {
-        if let Some(since) = stream_since(&head) {
-            if !lock(world).follow(&mut stream, since) {
+        let answer = if let Some(since) = stream_since(&head) {
+            let answer = lock(world).follow(&mut stream, since);
+            let Some(answer) = answer else {
                 continue; // Until the client leaves.
-            }
-        }
-        let answer = answer_to(&head, world);
+            };
+            answer
+        } else {
+            answer_to(&head, world)
+        };
         let (bytes, close) = match &*answer {
             Answer::Bytes(bytes) => (bytes, false),
             Answer::BytesThenClose(bytes) => (bytes, true),
@@ -341,12 +367,12 @@ impl World {
             .retain_mut(|stream| stream.write_all(&chunk).is_ok());
     }
 
-    /// Begins a stream of events; returns whether the request is to be answered otherwise.
-    fn follow(&mut self, stream: &mut UnixStream, since: i128) -> bool {
-        if self.answers.contains_key("/events") {
-            return true;
+    /// Begins a stream of events, unless the request is to be answered otherwise: then it returns how.
+    fn follow(&mut self, stream: &mut UnixStream, since: i128) -> Option<Arc<Answer>> {
+        self.requests.push((Instant::now(), "/events".to_owned()));
+        if let Some(answer) = self.answers.get("/events") {
+            return Some(Arc::clone(answer));
         }
-        self.requests.push("/events".to_owned());
         let mut bytes = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
             Transfer-Encoding: chunked\r\n\r\n"
             .to_vec();
@@ -356,7 +382,7 @@ impl World {
         if stream.write_all(&bytes).is_ok() {
             self.followers.extend(stream.try_clone());
         }
-        false
+        None
     }
 }
 
@@ -405,7 +431,7 @@ fn answer_to(head: &str, world: &Mutex<World>) -> Arc<Answer> {
     let path = path.split_once("?since=").map_or(path, |(path, _)| path);
     {
         let mut world = lock(world);
-        world.requests.push(path.to_owned());
+        world.requests.push((Instant::now(), path.to_owned()));
         if let Some(answer) = world.answers.get(path) {
             return Arc::clone(answer);
         }
