@@ -209,6 +209,11 @@ mod tests {
         let (mut silent, socket) = pair(&listener);
         let last = all.enter(socket);
         assert_eq!(telemetry.connections.get(), 3);
+        // However long it took to make them, they have all waited for as long.
+        let now = Instant::now();
+        for connection in [&waiting, &taking, &last] {
+            lock(&connection.shared.state).since = now;
+        }
 
         thread_of(last);
         let (_another, socket) = pair(&listener);
