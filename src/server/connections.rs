@@ -197,6 +197,15 @@ mod tests {
 
     #[test]
     fn who_lets_the_exporter_wait_longest_makes_room() {
+        let end = Instant::now() + Duration::from_secs(60);
+        // One that was slow to go has another one sent away.
+        while make_one_go() >= GOING {
+            assert!(Instant::now() < end, "nobody goes at once");
+        }
+    }
+
+    /// Has one of three make room, and the right one if that did not take too long: returns how long.
+    fn make_one_go() -> Duration {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let telemetry = Telemetry::new();
         let all = Connections::new(3, &telemetry);
@@ -209,19 +218,23 @@ mod tests {
         let (mut silent, socket) = pair(&listener);
         let last = all.enter(socket);
         assert_eq!(telemetry.connections.get(), 3);
-        // However long it took to make them, they have all waited for as long.
+        let (_another, socket) = pair(&listener);
         let now = Instant::now();
+        // However long it took to make them, they have all waited for as long.
         for connection in [&waiting, &taking, &last] {
             lock(&connection.shared.state).since = now;
         }
 
         thread_of(last);
-        let (_another, socket) = pair(&listener);
         let _another = all.enter(socket);
+        let took = now.elapsed();
         assert_eq!(silent.read(&mut [0; 1]).unwrap(), 0);
         assert_eq!(telemetry.connections.get(), 3);
-        assert_eq!(telemetry.connections_refused.get(), 1);
-        assert!(!waiting.was_sent_away() && !taking.was_sent_away());
+        if took < GOING {
+            assert_eq!(telemetry.connections_refused.get(), 1);
+            assert!(!waiting.was_sent_away() && !taking.was_sent_away());
+        }
+        took
     }
 
     /// What a connection's thread does: it waits for the client, until that is sent away.
