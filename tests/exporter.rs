@@ -29,7 +29,7 @@ use container::Container;
 use exporter::{BINARY, Exporter, Scraped, free_port, is_down, is_up, once};
 use fake_engine::{Answer, FakeEngine};
 use metrics::Metrics;
-use waiting::{PATIENCE, eventually};
+use waiting::{PATIENCE, eventually, quickest};
 
 /// One request, byte by byte as given; the whole answer.
 fn ask(port: u16, request: &str) -> String {
@@ -58,6 +58,13 @@ fn has_exit(name: &str, code: f64) -> impl FnMut(&Metrics) -> Result<(), String>
         Some(value) if value.total_cmp(&code).is_eq() => Ok(()),
         other => Err(format!("{name} has code {other:?}")),
     }
+}
+
+/// How many collections ended so.
+fn collections(metrics: &Metrics, result: &str) -> f64 {
+    let name = "docker_exit_exporter_collections_total";
+    let count = metrics.value(name, &[("result", result)]);
+    count.unwrap_or_default()
 }
 
 fn has_no_exit(name: &str) -> impl FnMut(&Metrics) -> Result<(), String> {
@@ -192,13 +199,15 @@ fn a_collection_where_nothing_changed_is_one_request_on_one_connection() {
     engine.put(Container::created(21, "created"));
     engine.put(Container::running(22, "running"));
     let exporter = Exporter::start(&engine.address());
-    exporter.until("the first collection", has_exit("c20", 1.0));
+    let created = format!("/containers/{:064x}/json", 21);
     // /info, the listing, an inspect of each exit and of the created one.
-    eventually(PATIENCE, || match engine.requests().len() {
-        23.. => Ok(()),
-        count => Err(format!("{count} requests")),
-    })
-    .unwrap();
+    exporter.until("all inspects", |metrics| {
+        let times = metrics.named("container_exit_timestamp_seconds").count();
+        match (times, engine.asked_for(&created).len()) {
+            (20, 1..) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
     // The stream of events has a connection of its own, and a listing when it opens.
     exporter.until("events", |metrics| {
         let up = metrics.value("docker_exit_exporter_event_stream_up", &[]);
@@ -217,7 +226,6 @@ fn a_collection_where_nothing_changed_is_one_request_on_one_connection() {
         requests => Err(format!("{requests:?}")),
     })
     .unwrap();
-    let created = format!("/containers/{:064x}/json", 21);
     for request in &requests {
         let expected = request == "/containers/json?all=1" || *request == created;
         assert!(expected, "{requests:?}");
@@ -273,18 +281,13 @@ fn an_outage_is_one_line_and_its_end_another() {
     exporter.until("the first collection", is_up);
     engine.go_down();
     exporter.until("the outage", is_down);
-    let errors = |metrics: &Metrics| {
-        metrics.value(
-            "docker_exit_exporter_collections_total",
-            &[("result", "error")],
-        )
-    };
     exporter.until("three collections in vain", |metrics| {
-        let enough = errors(metrics).is_some_and(|count| count >= 3.0);
-        enough.then_some(()).ok_or("not yet".into())
+        // What is known stays for now.
+        has_exit("web", 3.0)(metrics)?;
+        let errors = collections(metrics, "error");
+        let enough = errors >= 3.0;
+        enough.then_some(()).ok_or(format!("{errors} errors"))
     });
-    // What is known stays for now.
-    exporter.until("the known exit", has_exit("web", 3.0));
     engine.listen();
     exporter.until("its end", is_up);
     let said = exporter.said();
@@ -297,21 +300,23 @@ fn an_outage_is_one_line_and_its_end_another() {
 #[test]
 fn a_connection_that_was_closed_while_idle_is_no_outage() {
     let engine = FakeEngine::start();
-    let exporter = Exporter::start(&engine.address());
-    exporter.until("the first collection", is_up);
-    engine.hang_up();
-    eventually(PATIENCE, || match engine.connections() {
-        2.. => Ok(()),
-        count => Err(format!("{count} connections")),
-    })
-    .unwrap();
-    exporter.until("another collection", |metrics| {
-        let errors = [("result", "error")];
-        let errors = metrics.value("docker_exit_exporter_collections_total", &errors);
+    // The stream of events would connect again as well.
+    let exporter = Exporter::start_with(&engine.address(), &["--events", "off"]);
+    let before = exporter.until("the first collection", |metrics| {
         is_up(metrics)?;
-        (errors == Some(0.0))
-            .then_some(())
-            .ok_or(format!("{errors:?} errors"))
+        Ok(collections(metrics, "success"))
+    });
+    assert_eq!(engine.connections(), 1);
+    engine.hang_up();
+    exporter.until("more collections", |metrics| {
+        is_up(metrics)?;
+        let worked = collections(metrics, "success") - before;
+        let errors = collections(metrics, "error");
+        match (worked, errors, engine.connections()) {
+            // One of them may have been over before.
+            (2.0.., 0.0, 2) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     });
 }
 
@@ -367,13 +372,9 @@ fn a_proxy_that_refuses_info_and_inspects_leaves_the_codes() {
     let exporter = Exporter::start(&engine.address());
     exporter.until("the code", has_exit("web", 137.0));
     exporter.until("three collections", |metrics| {
-        let sent = metrics.value(
-            "docker_exit_exporter_collections_total",
-            &[("result", "success")],
-        );
-        sent.is_some_and(|count| count >= 3.0)
-            .then_some(())
-            .ok_or("not yet".into())
+        let worked = collections(metrics, "success");
+        let enough = worked >= 3.0;
+        enough.then_some(()).ok_or(format!("{worked} collections"))
     });
     let said = exporter.said();
     assert_eq!(
@@ -435,11 +436,20 @@ fn signals_end_it_at_once_with_status_0() {
         let engine = FakeEngine::start();
         // In the middle of a collection, too.
         engine.answer_listing(Answer::Silence);
-        let mut exporter = Exporter::start(&engine.address());
-        exporter.until("an answer", is_down);
-        let (status, took) = exporter.end_by(name);
-        assert_eq!(status.code(), Some(0), "{}", exporter.said());
-        assert!(took < Duration::from_secs(1), "{name} took {took:?}");
+        let at_once = Duration::from_secs(1);
+        let took = quickest(at_once, || {
+            engine.take_requests();
+            let mut exporter = Exporter::start(&engine.address());
+            exporter.until("a collection", |metrics| {
+                is_down(metrics)?;
+                let listings = engine.asked_for("/containers/json?all=1").len();
+                (listings > 0).then_some(()).ok_or("no listing".into())
+            });
+            let (status, took) = exporter.end_by(name);
+            assert_eq!(status.code(), Some(0), "{}", exporter.said());
+            took
+        });
+        assert!(took <= at_once, "{name} took {took:?}");
     }
 }
 
@@ -506,29 +516,43 @@ fn help_and_version() {
 
 #[test]
 fn healthcheck() {
-    let check = |port: u16, variables: &[(&str, &str)]| {
-        let start = Instant::now();
-        let output = Command::new(BINARY)
-            .env_clear()
-            .envs(variables.iter().copied())
-            .args(["healthcheck", "--port", &port.to_string()])
-            .output()
-            .unwrap();
-        assert!(start.elapsed() < Duration::from_secs(3), "{output:?}");
-        output.status.code()
+    // It may be late on a busy machine, but not each time.
+    let check = |port: u16, variables: &[(&str, &str)], want: i32| {
+        let mut last = None;
+        let in_time = Duration::from_secs(3);
+        let took = quickest(in_time, || {
+            let start = Instant::now();
+            let output = Command::new(BINARY)
+                .env_clear()
+                .envs(variables.iter().copied())
+                .args(["healthcheck", "--port", &port.to_string()])
+                .output()
+                .unwrap();
+            let took = start.elapsed();
+            let code = output.status.code();
+            // Nothing makes a bad one look good, or Docker a bad one more than bad.
+            assert!(code == Some(want) || code == Some(1), "{output:?}");
+            last = Some(output);
+            if code == Some(want) {
+                took
+            } else {
+                Duration::MAX
+            }
+        });
+        assert!(took <= in_time, "{took:?}, not {want}: {last:?}");
     };
     let engine = FakeEngine::start();
     let exporter = Exporter::start(&engine.address());
     exporter.until("the first collection", is_up);
-    assert_eq!(check(exporter.port(), &[]), Some(0));
+    check(exporter.port(), &[], 0);
     // Never through a proxy.
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let proxies = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].map(|it| (it, &*nobody));
-    assert_eq!(check(exporter.port(), &proxies), Some(0));
-    assert_eq!(check(free_port(), &[]), Some(1));
+    check(exporter.port(), &proxies, 0);
+    check(free_port(), &[], 1);
     // Docker keeps status 2 for itself.
-    assert_eq!(check(exporter.port(), &[("EVENTS", "bad")]), Some(1));
+    check(exporter.port(), &[("EVENTS", "bad")], 1);
     // One that accepts and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    assert_eq!(check(silent.local_addr().unwrap().port(), &[]), Some(1));
+    check(silent.local_addr().unwrap().port(), &[], 1);
 }
