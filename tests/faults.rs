@@ -34,6 +34,7 @@ use container::Container;
 use exporter::{Exporter, Scraped, is_down, is_up};
 use fake_engine::{Answer, FakeEngine};
 use metrics::Metrics;
+use waiting::PATIENCE;
 
 /// What the exporter may have in memory whatever an Engine does, but for a body of the largest size.
 const RESIDENT_KB: u64 = 64 * 1024;
@@ -700,14 +701,16 @@ fn large_events_wait_in_bounded_memory() {
         let exporter = Exporter::start(&engine.address());
         (engine, exporter)
     };
-    // Until no more are taken for a while, or many times what may wait was.
+    // Until no more are taken for a while, many times what may wait was, or it takes too long.
+    let begun = Instant::now();
     let (mut last, mut looks) = (0, 0);
     exporter.until("all that may wait", |metrics| {
         is_down(metrics)?;
         let taken = TAKEN.load(Ordering::Relaxed);
         looks = if taken > last { 0 } else { looks + 1 };
         last = taken;
-        let enough = taken > 200_000_000 || (taken > 0 && looks > 100);
+        let full = taken > 200_000_000 || (taken > 0 && looks > 100);
+        let enough = full || begun.elapsed() > PATIENCE / 2;
         enough.then_some(()).ok_or(format!("{taken} bytes"))
     });
     let peak = peak(&exporter);
