@@ -22,8 +22,8 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use docker_exit_exporter::deadline::Stream;
 use docker_exit_exporter::engine::{Inspected, listing};
-use docker_exit_exporter::http::Stream;
 use docker_exit_exporter::labels::Filter;
 use docker_exit_exporter::ledger::{Ledger, Taken};
 use jiff::{SignedDuration, Timestamp};
@@ -260,18 +260,28 @@ mod listings {
 mod text {
     use divan::Bencher;
     use divan::counter::BytesCount;
-    use docker_exit_exporter::exposition::{EngineInfo, Renderer};
+    use docker_exit_exporter::exposition::Renderer;
     use docker_exit_exporter::ledger::NotInspected;
     use docker_exit_exporter::page;
 
     use super::{Ledger, SECONDS, SIZES, host};
 
     fn rendered_by(renderer: &mut Renderer, ledger: &mut Ledger) {
-        divan::black_box(renderer.render(true, true, &EngineInfo::default(), ledger));
+        divan::black_box(renderer.render(
+            true,
+            true,
+            &docker_exit_exporter::engine::EngineInfo::default(),
+            ledger,
+        ));
     }
 
     fn text_of(ledger: &mut Ledger) -> String {
-        let text = Renderer::default().render(true, true, &EngineInfo::default(), ledger);
+        let text = Renderer::default().render(
+            true,
+            true,
+            &docker_exit_exporter::engine::EngineInfo::default(),
+            ledger,
+        );
         text.plain()
     }
 

@@ -7,7 +7,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use docker_exit_exporter::http::{Connection, Error, Head, Stream, limits};
+use docker_exit_exporter::deadline::Stream;
+use docker_exit_exporter::http::{Connection, Error, Head, limits};
 
 /// Plays bytes, at most `piece` at a time, and forgets what is sent.
 struct Recorded<'a> {

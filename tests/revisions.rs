@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use docker_exit_exporter::engine::{Event, Inspected, listing};
-use docker_exit_exporter::exposition::{EngineInfo, Renderer};
+use docker_exit_exporter::exposition::Renderer;
 use docker_exit_exporter::labels::Filter;
 use docker_exit_exporter::ledger::{Ledger, NotInspected, Taken};
 use docker_exit_exporter::page::Containers;
@@ -138,7 +138,12 @@ impl Word {
 
 /// All that clients can be shown, and the revision that it is of.
 fn shown(renderer: &mut Renderer, ledger: &mut Ledger) -> (u64, String) {
-    let text = renderer.render(true, true, &EngineInfo::default(), ledger);
+    let text = renderer.render(
+        true,
+        true,
+        &docker_exit_exporter::engine::EngineInfo::default(),
+        ledger,
+    );
     let page = Containers::take(ledger);
     (ledger.revision(), format!("{}\n{page:#?}", text.plain()))
 }

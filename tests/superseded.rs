@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use docker_exit_exporter::engine::{Inspected, listing};
-use docker_exit_exporter::exposition::{EngineInfo, Renderer};
+use docker_exit_exporter::exposition::Renderer;
 use docker_exit_exporter::ledger::{NotInspected, Taken};
 use serde_json::json;
 
@@ -301,7 +301,7 @@ fn the_labels_that_are_exported_and_those_that_collide_decide_nothing() {
         let mut host = Host::with_filter(filter);
         host.list(&all);
         assert_eq!(host.exits(), "(a) b", "{filter}");
-        let engine = EngineInfo::default();
+        let engine = docker_exit_exporter::engine::EngineInfo::default();
         let text = Renderer::default().render(true, true, &engine, &mut host.ledger);
         let text = text.plain();
         let metrics = Metrics::parse(&text);

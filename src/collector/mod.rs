@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cgroup::Layout;
 use crate::config::Config;
-use crate::engine::{self, Complaint, Engine};
-use crate::exposition::{EngineInfo, Renderer};
+use crate::engine::{self, Complaint, Engine, EngineInfo};
+use crate::exposition::Renderer;
 use crate::ledger::{Ledger, NotInspected, Taken};
 use crate::publication::Publication;
 use crate::queue::Queue;

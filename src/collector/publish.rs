@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::exposition::EngineInfo;
+use crate::engine::EngineInfo;
 use crate::page::{Containers, Docker, Host, Snapshot};
 use crate::publication::Published;
 

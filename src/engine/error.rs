@@ -5,7 +5,8 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::credentials::{Credentials, Ownership};
-use crate::http::{self, Body, Head, Stream};
+use crate::deadline::Stream;
+use crate::http::{self, Body, Head};
 
 use super::{Address, limits};
 

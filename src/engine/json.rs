@@ -287,67 +287,6 @@ fn timestamp(text: &str) -> Option<Timestamp> {
     (time > Timestamp::UNIX_EPOCH).then_some(time)
 }
 
-/// What `/info` says of the Engine as a whole.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Info {
-    /// `ServerVersion`.
-    pub version: String,
-    /// `CgroupDriver`: `cgroupfs`, `systemd` or `none`.
-    pub cgroup_driver: String,
-    /// `CgroupVersion`: `1` or `2`; Engines before 20.10 do not say.
-    pub cgroup_version: String,
-    /// `OperatingSystem`.
-    pub operating_system: String,
-    /// `KernelVersion`.
-    pub kernel_version: String,
-    /// `Architecture`.
-    pub architecture: String,
-    /// It is Podman's compatible API (which alone has `BuildahVersion`).
-    pub podman: bool,
-}
-
-impl Info {
-    /// Reads the answer to `/info`.
-    ///
-    /// # Errors
-    /// If it is not a JSON object.
-    pub fn parse(text: &str) -> serde_json::Result<Self> {
-        let [
-            version,
-            driver,
-            cgroup_version,
-            system,
-            kernel,
-            architecture,
-            buildah,
-        ] = fields(
-            text,
-            [
-                "ServerVersion",
-                "CgroupDriver",
-                "CgroupVersion",
-                "OperatingSystem",
-                "KernelVersion",
-                "Architecture",
-                "BuildahVersion",
-            ],
-        )?;
-        let text = |raw: Option<&RawValue>| {
-            let text = raw.and_then(super::value::text);
-            text.unwrap_or_default().into_owned()
-        };
-        Ok(Self {
-            version: text(version),
-            cgroup_driver: text(driver),
-            cgroup_version: text(cgroup_version),
-            operating_system: text(system),
-            kernel_version: text(kernel),
-            architecture: text(architecture),
-            podman: buildah.is_some(),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

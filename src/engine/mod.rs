@@ -3,6 +3,7 @@
 mod address;
 mod error;
 mod event;
+mod info;
 mod json;
 mod signal;
 mod status;
@@ -19,12 +20,14 @@ use std::{fmt, io, thread};
 use jiff::{SignedDuration, Timestamp};
 use prometheus::IntCounter;
 
-use crate::http::{self, Connection, Head, Stream};
+use crate::deadline::Stream;
+use crate::http::{self, Connection, Head};
 
 pub use address::Address;
 pub use error::{Complaint, Error, Kind};
 pub use event::{Action, Event};
-pub use json::{Info, Inspected, Listed, listing};
+pub use info::{EngineInfo, Identity, Info};
+pub use json::{Inspected, Listed, listing};
 pub use signal::{Signals, signal_name};
 pub use status::{Age, State, Status};
 pub use stream::{Line, Lines};
@@ -72,26 +75,6 @@ pub struct Listing<'a> {
     pub identity: Identity,
     /// When, by its clock.
     pub answered: Timestamp,
-}
-
-/// What the Engine says of itself in the head of each answer. When it changes, another daemon
-/// answers than before.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// `Api-Version`; empty behind some proxies.
-    pub api_version: String,
-    /// `Server`, as in `Docker/28.5.2 (linux)`.
-    pub server: String,
-}
-
-impl From<&Head> for Identity {
-    fn from(head: &Head) -> Self {
-        let header = |name| head.header(name).unwrap_or_default().to_owned();
-        Self {
-            api_version: header("api-version"),
-            server: header("server"),
-        }
-    }
 }
 
 /// A client of one Engine. It keeps one connection alive and opens a new one when that is gone.

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::http::{self, Connection, Head, Stream};
+use crate::deadline::Stream;
+use crate::http::{self, Connection, Head};
 
 use super::error::{self, Kind};
 use super::{Event, limits};

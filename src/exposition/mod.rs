@@ -5,6 +5,8 @@
 //! exporter's own metrics are the [`telemetry`](crate::telemetry)'s.
 
 mod family;
+pub(crate) mod gzip;
+mod text;
 
 use std::fmt::Display;
 use std::ops::Range;
@@ -12,25 +14,18 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::engine::{Identity, Info};
+use crate::engine::EngineInfo;
 use crate::labels::push_label;
 use crate::ledger::{Entry, Ledger};
-use crate::publication::{Segment, Text};
 use crate::reason::Reason;
+
+pub(crate) use text::Segment;
+pub use text::Text;
 
 use family::{
     CODE, CONTAINERS, DURATION, ENGINE_INFO, EXITS, LAST_CODE, LAST_REASON, LAST_TIMESTAMP,
     OF_CONTAINERS, REASON, RESTART_COUNT, SUPERSEDED, TIMESTAMP, UP,
 };
-
-/// The Engine, as far as it is known: what it says in each answer, and its `/info` if it gives it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EngineInfo {
-    /// From the last answer's head.
-    pub identity: Identity,
-    /// From `/info`.
-    pub info: Option<Info>,
-}
 
 /// So many containers are to be in one piece of the text, at least and at most, where there are as
 /// many: pieces of some 30 KB are quickly made anew, and large enough to be compressed well.
@@ -233,20 +228,6 @@ fn seconds(time: Timestamp) -> Seconds {
     Seconds(time.duration_since(Timestamp::UNIX_EPOCH))
 }
 
-impl EngineInfo {
-    /// The Engine's version: by `/info`, or else by the head of its answers
-    /// (`Docker/28.5.2 (linux)`), which passes through a proxy that refuses `/info`.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        if let Some(info) = &self.info {
-            return &info.version;
-        }
-        let product = self.identity.server.split_whitespace().next();
-        let version = product.and_then(|product| product.split_once('/'));
-        version.map_or("", |(_, version)| version)
-    }
-}
-
 fn engine_labels(engine: &EngineInfo) -> String {
     let info = engine.info.clone().unwrap_or_default();
     let mut labels = String::new();
@@ -288,6 +269,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::engine::Identity;
     use crate::labels::Filter;
 
     #[test]

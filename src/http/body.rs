@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::error::Limit;
 use super::head::{Framing, available, fill, read_line};
-use super::{Connection, Error, Stream, limits};
+use super::{Connection, Error, limits};
+use crate::deadline::Stream;
 
 const LINE: Limit = Limit {
     what: "a chunk's size line or trailer",

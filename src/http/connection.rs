@@ -4,7 +4,8 @@ use std::io::{BufReader, Write};
 use std::time::Instant;
 
 use super::error::Limit;
-use super::{Body, Deadline, Error, Head, Stream, limits};
+use super::{Body, Error, Head, limits};
+use crate::deadline::{Deadline, Stream};
 
 /// Bytes that are read ahead. Engines write answers in pieces of 4 KiB and more.
 const READ_BUFFER: usize = 64 * 1024;

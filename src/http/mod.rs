@@ -7,20 +7,18 @@
 //! request bodies, redirects, compression, pipelining, TLS, upgrades.
 //!
 //! Every length is bounded by a constant in [`limits`], every wait by an absolute deadline that a
-//! drip of bytes does not extend. The code is generic over [`Stream`], so that tests use
+//! drip of bytes does not extend. The code is generic over [`Stream`](crate::deadline::Stream), so that tests use
 //! `UnixStream::pair()` and recorded bytes.
 
 mod body;
 mod connection;
 mod error;
 mod head;
-mod stream;
 
 pub use body::Body;
 pub use connection::Connection;
 pub use error::{Error, Limit};
 pub use head::Head;
-pub use stream::{Deadline, Stream};
 
 /// The bounds on what a peer may send, each with its reason.
 pub mod limits {

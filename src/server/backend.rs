@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tiny_http::{Request, Server};
 
-use crate::http::Deadline;
+use crate::deadline::Deadline;
 
 /// A request is read in less than a millisecond. After this the server is taken to be broken.
 const READ: Duration = Duration::from_secs(5);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::http::Deadline;
+use crate::deadline::Deadline;
 use crate::process;
 
 use super::backend::Backend;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tiny_http::{Header, Method, Request, Response, StatusCode};
 
-use crate::gzip;
+use crate::exposition::gzip;
 use crate::page;
 use crate::publication::Publication;
 use crate::telemetry::Telemetry;

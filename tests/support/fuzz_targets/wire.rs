@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use docker_exit_exporter::http::{Connection, Error, Head, Stream, limits};
+use docker_exit_exporter::deadline::Stream;
+use docker_exit_exporter::http::{Connection, Error, Head, limits};
 
 use super::dice::Dice;
 

@@ -1,0 +1,110 @@
+//! What the Engine says of itself: in the head of each answer, and by `/info`.
+
+use serde_json::value::RawValue;
+
+use super::value::fields;
+use crate::http::Head;
+
+/// What the Engine says of itself in the head of each answer. When it changes, another daemon
+/// answers than before.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `Api-Version`; empty behind some proxies.
+    pub api_version: String,
+    /// `Server`, as in `Docker/28.5.2 (linux)`.
+    pub server: String,
+}
+
+impl From<&Head> for Identity {
+    fn from(head: &Head) -> Self {
+        let header = |name| head.header(name).unwrap_or_default().to_owned();
+        Self {
+            api_version: header("api-version"),
+            server: header("server"),
+        }
+    }
+}
+
+/// The Engine, as far as it is known: what it says in each answer, and its `/info` if it gives it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// From the last answer's head.
+    pub identity: Identity,
+    /// From `/info`.
+    pub info: Option<Info>,
+}
+
+impl EngineInfo {
+    /// The Engine's version: by `/info`, or else by the head of its answers
+    /// (`Docker/28.5.2 (linux)`), which passes through a proxy that refuses `/info`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        if let Some(info) = &self.info {
+            return &info.version;
+        }
+        let product = self.identity.server.split_whitespace().next();
+        let version = product.and_then(|product| product.split_once('/'));
+        version.map_or("", |(_, version)| version)
+    }
+}
+
+/// What `/info` says of the Engine as a whole.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// `ServerVersion`.
+    pub version: String,
+    /// `CgroupDriver`: `cgroupfs`, `systemd` or `none`.
+    pub cgroup_driver: String,
+    /// `CgroupVersion`: `1` or `2`; Engines before 20.10 do not say.
+    pub cgroup_version: String,
+    /// `OperatingSystem`.
+    pub operating_system: String,
+    /// `KernelVersion`.
+    pub kernel_version: String,
+    /// `Architecture`.
+    pub architecture: String,
+    /// It is Podman's compatible API (which alone has `BuildahVersion`).
+    pub podman: bool,
+}
+
+impl Info {
+    /// Reads the answer to `/info`.
+    ///
+    /// # Errors
+    /// If it is not a JSON object.
+    pub fn parse(text: &str) -> serde_json::Result<Self> {
+        let [
+            version,
+            driver,
+            cgroup_version,
+            system,
+            kernel,
+            architecture,
+            buildah,
+        ] = fields(
+            text,
+            [
+                "ServerVersion",
+                "CgroupDriver",
+                "CgroupVersion",
+                "OperatingSystem",
+                "KernelVersion",
+                "Architecture",
+                "BuildahVersion",
+            ],
+        )?;
+        let text = |raw: Option<&RawValue>| {
+            let text = raw.and_then(super::value::text);
+            text.unwrap_or_default().into_owned()
+        };
+        Ok(Self {
+            version: text(version),
+            cgroup_driver: text(driver),
+            cgroup_version: text(cgroup_version),
+            operating_system: text(system),
+            kernel_version: text(kernel),
+            architecture: text(architecture),
+            podman: buildah.is_some(),
+        })
+    }
+}
