@@ -22,10 +22,11 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use docker_exit_exporter::cgroup::Layout;
 use docker_exit_exporter::deadline::Stream;
 use docker_exit_exporter::engine::{Inspected, listing};
 use docker_exit_exporter::labels::Filter;
-use docker_exit_exporter::ledger::{Ledger, Taken};
+use docker_exit_exporter::ledger::{Asking, EventsCome, Ledger, Now};
 use jiff::{SignedDuration, Timestamp};
 
 #[allow(dead_code)] // Shared with the tests, which use other parts of it.
@@ -86,30 +87,41 @@ impl Host {
     fn ledger(&self) -> Ledger {
         let mut ledger = empty();
         let containers = listing(&self.listing).expect("a listing");
-        let pending = ledger.listed(&containers, taken(0));
+        let pending = ledger.apply_listing(&containers, &asking(0)).unexplained;
         assert_eq!(pending.len(), self.inspects.len(), "every exit is new");
         for (id, inspected) in &self.inspects {
-            ledger.inspected(id, inspected, taken(0).asked, true);
+            ledger.apply_inspect(id, inspected, &asking(0));
         }
-        let told = ledger.tell(Duration::ZERO, true);
-        assert_eq!(told.len(), self.inspects.len(), "every exit is told");
+        let reports = ledger.report(time(0), EventsCome::Never);
+        assert_eq!(reports.len(), self.inspects.len(), "every exit is reported");
+        ledger.find_superseded();
         ledger
     }
 }
 
 fn empty() -> Ledger {
-    Ledger::new(Filter::default(), Duration::from_secs(300), taken(0).asked)
+    let retention = Duration::from_secs(300);
+    let mut ledger = Ledger::new(Filter::default(), retention, time(0).engine);
+    ledger.set_layout(Some(Layout::default()));
+    ledger
 }
 
 /// The time of the listing with this number, one moment after the one before.
-fn taken(number: u32) -> Taken {
+fn time(number: u32) -> Now {
     static START: LazyLock<Timestamp> = LazyLock::new(Timestamp::now);
-    let time = *START + SignedDuration::from_millis(number.into());
-    Taken {
-        asked: time,
-        answered: time,
-        uptime: Duration::from_millis(number.into()),
-        events_followed: true,
+    // The program has run for a while by then.
+    let uptime = Duration::from_secs(1) + Duration::from_millis(number.into());
+    Now {
+        uptime,
+        engine: *START + SignedDuration::from_millis(number.into()),
+        error: SignedDuration::ZERO,
+    }
+}
+
+fn asking(number: u32) -> Asking {
+    Asking {
+        asked: time(number),
+        answered: time(number),
     }
 }
 
@@ -208,9 +220,10 @@ mod http {
 mod listings {
     use divan::Bencher;
     use divan::counter::BytesCount;
+    use docker_exit_exporter::ledger::Pending;
     use serde::de::IgnoredAny;
 
-    use super::{SECONDS, SIZES, empty, host, listing, taken};
+    use super::{SECONDS, SIZES, asking, empty, host, listing};
 
     #[divan::bench(max_time = SECONDS, args = SIZES)]
     fn first(bencher: Bencher, count: u64) {
@@ -220,7 +233,7 @@ mod listings {
             .with_inputs(empty)
             .bench_local_values(|mut ledger| {
                 let containers = listing(&host.listing).expect("a listing");
-                let pending = ledger.listed(&containers, taken(0));
+                let pending = ledger.apply_listing(&containers, &asking(0));
                 (ledger, pending)
             });
     }
@@ -235,8 +248,8 @@ mod listings {
             .bench_local(|| {
                 number += 1;
                 let containers = listing(&host.listing).expect("a listing");
-                let pending = ledger.listed(&containers, taken(number));
-                assert!(pending.is_empty(), "nothing has changed");
+                let pending = ledger.apply_listing(&containers, &asking(number));
+                assert_eq!(pending, Pending::default(), "nothing has changed");
             });
     }
 
@@ -260,38 +273,29 @@ mod listings {
 mod text {
     use divan::Bencher;
     use divan::counter::BytesCount;
+    use docker_exit_exporter::engine::EngineInfo;
     use docker_exit_exporter::exposition::Renderer;
     use docker_exit_exporter::ledger::NotInspected;
     use docker_exit_exporter::page;
 
-    use super::{Ledger, SECONDS, SIZES, host};
+    use super::{Ledger, SECONDS, SIZES, host, time};
 
-    fn rendered_by(renderer: &mut Renderer, ledger: &mut Ledger) {
-        divan::black_box(renderer.render(
-            true,
-            true,
-            &docker_exit_exporter::engine::EngineInfo::default(),
-            ledger,
-        ));
+    fn rendered_by(renderer: &mut Renderer, ledger: &Ledger) {
+        divan::black_box(renderer.render(true, true, &EngineInfo::default(), ledger));
     }
 
-    fn text_of(ledger: &mut Ledger) -> String {
-        let text = Renderer::default().render(
-            true,
-            true,
-            &docker_exit_exporter::engine::EngineInfo::default(),
-            ledger,
-        );
+    fn text_of(ledger: &Ledger) -> String {
+        let text = Renderer::default().render(true, true, &EngineInfo::default(), ledger);
         text.plain()
     }
 
     #[divan::bench(max_time = SECONDS, args = SIZES)]
     fn rendered(bencher: Bencher, count: u64) {
-        let mut ledger = host(count).ledger();
-        let length = text_of(&mut ledger).len();
+        let ledger = host(count).ledger();
+        let length = text_of(&ledger).len();
         bencher
             .counter(BytesCount::new(length))
-            .bench_local(|| rendered_by(&mut Renderer::default(), &mut ledger));
+            .bench_local(|| rendered_by(&mut Renderer::default(), &ledger));
     }
 
     #[divan::bench(max_time = SECONDS, args = SIZES)]
@@ -299,19 +303,20 @@ mod text {
         let host = host(count);
         let mut ledger = host.ledger();
         let mut renderer = Renderer::default();
-        rendered_by(&mut renderer, &mut ledger);
+        rendered_by(&mut renderer, &ledger);
         let mut ids = host.inspects.iter().map(|(id, _)| id).cycle();
         bencher.bench_local(|| {
             // Nothing has changed, but that is not known before it is looked at.
             let id = ids.next().expect("a container");
-            ledger.not_inspected(id, NotInspected::Gone);
-            rendered_by(&mut renderer, &mut ledger);
+            ledger.inspect_failed(id, NotInspected::Gone, time(0));
+            ledger.find_superseded();
+            rendered_by(&mut renderer, &ledger);
         });
     }
 
     #[divan::bench(max_time = SECONDS, args = SIZES)]
     fn copied(bencher: Bencher, count: u64) {
-        let text = text_of(&mut host(count).ledger());
+        let text = text_of(&host(count).ledger());
         super::copied(bencher, text.as_bytes());
     }
 

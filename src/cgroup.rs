@@ -7,6 +7,8 @@ use crate::engine::Info;
 pub struct Layout {
     driver: Driver,
     podman: bool,
+    /// The user whose systemd has the containers, where the daemon runs without root.
+    user: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,16 +19,22 @@ enum Driver {
 }
 
 impl Layout {
-    /// The layout of an Engine that said this of itself.
+    /// The layout of an Engine that said this of itself, and whose socket belongs to this user;
+    /// `None` where that does not tell it: without root it is known from systemd alone, and the
+    /// driver `none` makes no cgroups.
     #[must_use]
-    pub fn of(info: &Info) -> Self {
-        Self {
-            driver: match info.cgroup_driver.as_str() {
-                "systemd" => Driver::Systemd,
-                _ => Driver::Cgroupfs,
-            },
+    pub fn of(info: &Info, socket_owner: Option<u32>) -> Option<Self> {
+        let (driver, user) = match (info.cgroup_driver.as_str(), info.rootless) {
+            ("systemd", true) => (Driver::Systemd, Some(socket_owner?)),
+            ("none", _) | (_, true) => return None,
+            ("systemd", false) => (Driver::Systemd, None),
+            (_, false) => (Driver::Cgroupfs, None),
+        };
+        Some(Self {
+            driver,
             podman: info.podman,
-        }
+            user,
+        })
     }
 
     /// The path of the container `id` whose `HostConfig.CgroupParent` is `parent` (empty for the
@@ -56,9 +64,16 @@ impl Layout {
                 } else {
                     ("system.slice", "docker")
                 };
+                let (above, default) = match self.user {
+                    Some(user) => {
+                        let above = format!("/user.slice/user-{user}.slice/user@{user}.service");
+                        (above, "user.slice")
+                    }
+                    None => (String::new(), default),
+                };
                 let parent = parent.trim_matches('/');
                 let slice = if parent.is_empty() { default } else { parent };
-                format!("{}/{prefix}-{id}.scope", expand_slice(slice))
+                format!("{above}{}/{prefix}-{id}.scope", expand_slice(slice))
             }
         }
     }
@@ -100,7 +115,6 @@ mod tests {
             ("cgroupfs", false, "/custom/deep/", "/custom/deep/ID"),
             ("cgroupfs", false, "relative", "/relative/ID"),
             ("cgroupfs", false, "/", "/ID"),
-            ("none", false, "", "/docker/ID"),
             ("", false, "", "/docker/ID"),
             ("systemd", false, "", "/system.slice/docker-ID.scope"),
             (
@@ -137,8 +151,30 @@ mod tests {
                 podman,
                 ..Info::default()
             };
-            let path = Layout::of(&info).path(parent, "ID");
-            assert_eq!(path, want, "{driver} {podman} {parent}");
+            let path = Layout::of(&info, None).map(|layout| layout.path(parent, "ID"));
+            assert_eq!(path.as_deref(), Some(want), "{driver} {podman} {parent}");
+        }
+    }
+
+    #[test]
+    fn without_root_the_users_systemd_has_the_containers() {
+        let rootless = |driver: &str| Info {
+            cgroup_driver: driver.into(),
+            rootless: true,
+            ..Info::default()
+        };
+        let layout = Layout::of(&rootless("systemd"), Some(1000)).unwrap();
+        let user = "/user.slice/user-1000.slice/user@1000.service";
+        let path = layout.path("", "ID");
+        assert_eq!(path, format!("{user}/user.slice/docker-ID.scope"));
+        let path = layout.path("app.slice", "ID");
+        assert_eq!(path, format!("{user}/app.slice/docker-ID.scope"));
+        for (driver, owner) in [
+            ("systemd", None),
+            ("cgroupfs", Some(1000)),
+            ("none", Some(0)),
+        ] {
+            assert_eq!(Layout::of(&rootless(driver), owner), None, "{driver}");
         }
     }
 }

@@ -1,20 +1,16 @@
-//! The threads of the running exporter: the server's, the collector's and the watcher's.
+//! The threads of the running exporter: the server's and the collector's.
 
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::{io, process, thread};
 
-use jiff::Timestamp;
-
 use crate::collector::Collector;
 use crate::config::Config;
-use crate::engine::Engine;
 use crate::publication::Publication;
-use crate::queue::Queue;
+use crate::server;
 use crate::telemetry::Telemetry;
-use crate::{server, watcher};
 
-/// Starts everything; it runs until the process ends. If the collector or the watcher fails, the
+/// Starts everything; it runs until the process ends. If one of the collector's threads fails, the
 /// process ends with status 1: an exporter that no longer collects must not look alive.
 ///
 /// # Errors
@@ -24,17 +20,12 @@ pub fn start(config: &Config, listener: TcpListener) -> io::Result<()> {
     let telemetry = Telemetry::new();
     let collector = Collector::new(config, Arc::clone(&publication), telemetry.clone());
     server::start(listener, &publication, &telemetry, spawn)?;
-    let messages = Arc::new(Queue::new(watcher::QUEUE));
-    if config.events {
-        let requests = telemetry.engine_requests.clone();
-        let mut engine = Engine::new(config.docker_host.clone(), requests);
-        let started = Timestamp::now();
-        let messages = Arc::clone(&messages);
-        spawn("watcher", move || {
-            watcher::run(&mut engine, started, &messages)
-        })?;
-    }
-    spawn("collector", move || collector.run(&messages))
+    spawn("collector", move || {
+        let result = collector.run(|follow| spawn("watcher", follow));
+        if let Err(error) = result {
+            log::error!("no thread can be started to follow events: {error}");
+        }
+    })
 }
 
 fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {

@@ -6,6 +6,26 @@ use std::str::FromStr;
 
 use crate::engine::Labels;
 
+/// The keys of the Docker labels by which Swarm and Compose tell whose container it is.
+pub mod keys {
+    /// The stack of a Swarm service, if it is of one.
+    pub const STACK: &str = "com.docker.stack.namespace";
+    /// The name of a Swarm service, its stack included.
+    pub const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
+    /// The id of a Swarm service.
+    pub const SWARM_SERVICE_ID: &str = "com.docker.swarm.service.id";
+    /// The name of a Swarm task: `service.slot.id`.
+    pub const SWARM_TASK: &str = "com.docker.swarm.task.name";
+    /// The Compose project.
+    pub const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+    /// The Compose service, which is unique in its project alone.
+    pub const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+    /// The number of a container of a Compose service.
+    pub const COMPOSE_NUMBER: &str = "com.docker.compose.container-number";
+    /// `True` of a container of `docker compose run`.
+    pub const COMPOSE_ONEOFF: &str = "com.docker.compose.oneoff";
+}
+
 /// Which Docker labels become series labels: the value of `CONTAINER_LABELS`.
 ///
 /// The last pattern that matches a key decides; a key that none matches is left out.
@@ -138,7 +158,7 @@ pub fn push_label(block: &mut String, name: &str, value: &str) {
 }
 
 /// A Docker label's key as cAdvisor names it.
-fn series_label(key: &str) -> String {
+pub(crate) fn series_label(key: &str) -> String {
     let mut name = String::with_capacity("container_label_".len() + key.len());
     name.push_str("container_label_");
     let sanitised = key.chars().map(|letter| match letter {

@@ -3,18 +3,20 @@
 //! Data flows one way:
 //!
 //! ```text
-//! socket bytes → http → engine (JSON) → ledger → exposition (text) → publication → server
-//!                       │               └─────────── collector ─────┘
-//!                       └ events → watcher ────────────┘
+//! socket bytes → http → engine (JSON, events) → collector (messages → core → effects)
+//!                                                             │ owns
+//!                       ledger (runs) → exposition (text) → publication → server
 //! ```
 //!
-//! The [`collector`]'s thread owns all that is known of containers, in a [`ledger`]; it asks the
-//! [`engine`] and publishes a finished text, of which it makes only those pieces anew in which
-//! something has changed, and a small [`page::Snapshot`]. The [`watcher`]'s thread follows the
-//! Engine's events and sends them to the collector. The [`server`]'s threads answer with the
-//! published text, or a [`page`] of the snapshot, whatever Docker is doing at that moment: a gate
-//! that hostile clients do not get past, and `tiny_http` behind it, which reads the requests and
-//! writes the heads of the answers. What is compressed is kept with the text. [`exporter`] starts them all.
+//! The [`collector`] has threads that only ask the [`engine`]: one follows its events, and a few
+//! wait for one answer each. What they learn comes as messages to one owner, the pure
+//! [`collector::core`]: a step takes a message and the time, and says what is to be done. All that is
+//! known of containers stands in its [`ledger`], where a run is a value. It publishes a finished text,
+//! of which it makes only those pieces anew in which something has changed, and a small
+//! [`page::Snapshot`]. The [`server`]'s threads answer with the published text, or a [`page`] of the
+//! snapshot, whatever Docker is doing at that moment: a gate that hostile clients do not get past,
+//! and `tiny_http` behind it, which reads the requests and writes the heads of the answers. What is
+//! compressed is kept with the text. [`exporter`] starts them all.
 //! What decides (which state, which [`reason`], which [`labels`], which text) is pure functions of
 //! plain values.
 //!
@@ -37,8 +39,6 @@ pub mod page;
 pub mod privileges;
 mod process;
 pub mod publication;
-pub mod queue;
 pub mod reason;
 pub mod server;
 pub mod telemetry;
-pub mod watcher;

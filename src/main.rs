@@ -81,7 +81,7 @@ fn once(config: &Config) -> Result<(), String> {
     let publication = Arc::new(Publication::default());
     let telemetry = Telemetry::new();
     let mut collector = Collector::new(config, Arc::clone(&publication), telemetry.clone());
-    collector.collect().map_err(|error| error.to_string())?;
+    collector.collect()?;
     print(&publication.get().text.plain())?;
     print(&telemetry.render())
 }

@@ -5,6 +5,8 @@
 pub enum Reason {
     /// It never ran: the runtime could not start it.
     StartFailed,
+    /// Someone asked for it while the health check failed, as Swarm does.
+    Unhealthy,
     /// Someone asked for it: SIGKILL, or the container's stop signal, was sent in this run.
     Stopped,
     /// The kernel killed its main process or a child of it for want of memory.
@@ -19,8 +21,9 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order in which they are tried.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::StartFailed,
+        Self::Unhealthy,
         Self::Stopped,
         Self::OomKilled,
         Self::Completed,
@@ -33,6 +36,7 @@ impl Reason {
     pub fn name(self) -> &'static str {
         match self {
             Self::StartFailed => "start_failed",
+            Self::Unhealthy => "unhealthy",
             Self::Stopped => "stopped",
             Self::OomKilled => "oom_killed",
             Self::Completed => "completed",
@@ -41,22 +45,30 @@ impl Reason {
         }
     }
 
-    /// The first reason that holds.
-    ///
-    /// `start_failed`: the runtime refused the start. `stopped`: its end was asked for.
-    /// `oom_killed`: the Engine saw the kernel's OOM killer at work in this run; with code 0 the
-    /// main process got over it.
+    /// The first reason that holds of a run that ended with this code. `oom_killed`: the Engine saw
+    /// the kernel's OOM killer at work in this run; with code 0 the main process got over it.
     #[must_use]
-    pub fn of(code: i64, start_failed: bool, stopped: bool, oom_killed: bool) -> Self {
-        match code {
-            _ if start_failed => Self::StartFailed,
-            _ if stopped => Self::Stopped,
-            0 => Self::Completed,
+    pub fn of(code: i64, asked: Asked, oom_killed: bool) -> Self {
+        match (asked, code) {
+            (Asked::WhileUnhealthy, _) => Self::Unhealthy,
+            (Asked::Yes, _) => Self::Stopped,
+            (Asked::No, 0) => Self::Completed,
             _ if oom_killed => Self::OomKilled,
-            129..=192 => Self::Signaled,
-            _ => Self::Error,
+            (Asked::No, 129..=192) => Self::Signaled,
+            (Asked::No, _) => Self::Error,
         }
     }
+}
+
+/// Whether someone asked for the end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Nobody did, as far as is known.
+    No,
+    /// Someone did.
+    Yes,
+    /// Someone did while the container's health check failed.
+    WhileUnhealthy,
 }
 
 #[cfg(test)]
@@ -65,33 +77,32 @@ mod tests {
 
     #[test]
     fn reasons() {
-        for (code, [start_failed, stopped, oom_killed], want) in [
-            (0, [false, false, false], "completed"),
-            (0, [false, false, true], "completed"),
-            (0, [false, true, false], "stopped"),
-            (137, [false, true, true], "stopped"),
-            (143, [false, true, false], "stopped"),
-            (127, [true, true, false], "start_failed"),
-            (1, [false, false, false], "error"),
-            (1, [false, false, true], "oom_killed"),
-            (125, [false, false, false], "error"),
-            (127, [true, false, false], "start_failed"),
-            (127, [false, false, false], "error"),
-            (0, [true, false, false], "start_failed"),
-            (137, [true, false, true], "start_failed"),
-            (128, [false, false, false], "error"),
-            (129, [false, false, false], "signaled"),
-            (137, [false, false, false], "signaled"),
-            (137, [false, false, true], "oom_killed"),
-            (143, [false, false, false], "signaled"),
-            (192, [false, false, false], "signaled"),
-            (193, [false, false, false], "error"),
-            (255, [false, false, false], "error"),
-            (-1, [false, false, false], "error"),
-            (3_221_225_786, [false, false, false], "error"),
+        use Asked::{No, WhileUnhealthy, Yes};
+        for (code, asked, oom_killed, want) in [
+            (0, No, false, "completed"),
+            (0, No, true, "completed"),
+            (0, Yes, false, "stopped"),
+            (137, Yes, true, "stopped"),
+            (143, Yes, false, "stopped"),
+            (137, WhileUnhealthy, false, "unhealthy"),
+            (0, WhileUnhealthy, true, "unhealthy"),
+            (1, No, false, "error"),
+            (1, No, true, "oom_killed"),
+            (125, No, false, "error"),
+            (127, No, false, "error"),
+            (128, No, false, "error"),
+            (129, No, false, "signaled"),
+            (137, No, false, "signaled"),
+            (137, No, true, "oom_killed"),
+            (143, No, false, "signaled"),
+            (192, No, false, "signaled"),
+            (193, No, false, "error"),
+            (255, No, false, "error"),
+            (-1, No, false, "error"),
+            (3_221_225_786, No, false, "error"),
         ] {
-            let reason = Reason::of(code, start_failed, stopped, oom_killed).name();
-            assert_eq!(reason, want, "{code} {start_failed} {stopped} {oom_killed}");
+            let reason = Reason::of(code, asked, oom_killed).name();
+            assert_eq!(reason, want, "{code} {asked:?} {oom_killed}");
         }
     }
 }

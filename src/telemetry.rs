@@ -30,7 +30,7 @@ pub struct Telemetry {
     /// How often a stream of events was opened.
     pub event_stream_connects: IntCounter,
     events: IntCounterVec,
-    /// Gaps that neither replay nor listing could close.
+    /// Runs that ended unseen, and gaps that may have hidden some.
     pub events_lost: IntCounter,
     /// Workloads that exits are counted for.
     pub workloads: IntGauge,
@@ -66,7 +66,7 @@ impl Telemetry {
             )?,
             collection_duration: Gauge::new(
                 "collection_duration_seconds",
-                "How long the last collection took, with its inspects.",
+                "How long the last listing took.",
             )?,
             last_collection: Gauge::new(
                 "last_collection_timestamp_seconds",
@@ -99,7 +99,7 @@ impl Telemetry {
             )?,
             events_lost: IntCounter::new(
                 "events_lost_total",
-                "Gaps in the events that neither replay nor listing could close.",
+                "Runs of containers that ended unseen, and gaps in the events that may have hidden some.",
             )?,
             workloads: IntGauge::new("workloads", "Workloads that exits are counted for.")?,
             workloads_dropped: IntCounter::new(
@@ -139,14 +139,8 @@ impl Telemetry {
         self.collections.with_label_values(&[result]).inc();
     }
 
-    /// How many collections have worked.
-    #[must_use]
-    pub fn successes(&self) -> u64 {
-        self.collections.with_label_values(&["success"]).get()
-    }
-
     /// Counts an event.
-    pub fn happened(&self, action: Action) {
+    pub fn count_event(&self, action: Action) {
         self.events.with_label_values(&[action.name()]).inc();
     }
 

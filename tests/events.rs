@@ -230,7 +230,7 @@ fn more_events_than_the_engine_remembers_are_told_to_be_lost() {
     engine.end(&first, 3);
     exporter.until("the first exit", counted(1));
     // In this order: a new stream must not repeat the first.
-    engine.forget_events();
+    engine.overflow_events();
     engine.cut_streams();
     let second = Container::running(2, "second");
     engine.run(&second);
@@ -241,7 +241,7 @@ fn more_events_than_the_engine_remembers_are_told_to_be_lost() {
         (lost > 0.0).then_some(()).ok_or("nothing is lost".into())
     });
     let said = exporter.said();
-    assert_eq!(said.matches("events may be lost").count(), 1, "{said}");
+    assert_eq!(said.matches("exits may be lost").count(), 1, "{said}");
 }
 
 #[test]

@@ -221,16 +221,17 @@ fn a_collection_where_nothing_changed_is_one_request_on_one_connection() {
     })
     .unwrap();
     engine.take_requests();
+    let connections = engine.connections();
     let requests = eventually(PATIENCE, || match engine.requests() {
         requests if requests.len() >= 6 => Ok(requests),
         requests => Err(format!("{requests:?}")),
     })
     .unwrap();
-    for request in &requests {
-        let expected = request == "/containers/json?all=1" || *request == created;
-        assert!(expected, "{requests:?}");
-    }
-    assert_eq!(engine.connections(), 2);
+    // The created one is looked at once a minute.
+    let others = requests.iter().filter(|it| *it != "/containers/json?all=1");
+    let others: Vec<_> = others.collect();
+    assert!(others.is_empty() || others == [&created], "{requests:?}");
+    assert_eq!(engine.connections(), connections);
 }
 
 #[test]
@@ -243,9 +244,10 @@ fn exits_come_and_go_with_their_containers() {
     engine.put(web.clone());
     engine.put(web.clone().exit(3));
     exporter.until("an exit", has_exit("web", 3.0));
-    engine.put(web.clone().start());
+    let again = web.clone().start();
+    engine.put(again.clone());
     exporter.until("a restart", has_no_exit("web"));
-    engine.put(web.clone().exit(4));
+    engine.put(again.exit(4));
     exporter.until("another exit", has_exit("web", 4.0));
     engine.remove(&web.id);
     exporter.until("its removal", has_no_exit("web"));
@@ -306,15 +308,17 @@ fn a_connection_that_was_closed_while_idle_is_no_outage() {
         is_up(metrics)?;
         Ok(collections(metrics, "success"))
     });
-    assert_eq!(engine.connections(), 1);
+    // The listing and `/info` are asked for at once.
+    let connections = engine.connections();
     engine.hang_up();
     exporter.until("more collections", |metrics| {
         is_up(metrics)?;
         let worked = collections(metrics, "success") - before;
         let errors = collections(metrics, "error");
-        match (worked, errors, engine.connections()) {
+        let more = engine.connections() - connections;
+        match (worked, errors, more) {
             // One of them may have been over before.
-            (2.0.., 0.0, 2) => Ok(()),
+            (2.0.., 0.0, 1..) => Ok(()),
             other => Err(format!("{other:?}")),
         }
     });

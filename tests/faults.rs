@@ -393,8 +393,9 @@ fn an_answer_that_nobody_asked_for_spoils_one_listing_at_most() {
             return Ok(worked);
         }
         if worked > worked_then {
-            engine.blurt(answer.as_bytes());
-            (said, worked_then) = (said + 1.0, worked);
+            let connections = engine.blurt(answer.as_bytes());
+            said += f64::from(u32::try_from(connections).unwrap());
+            worked_then = worked;
         }
         Err("no listing has failed".to_owned())
     });
@@ -555,6 +556,7 @@ fn one_odd_container_among_good_ones() {
         let known = path == LIST
             || path == "/info"
             || path == "/events"
+            || path == "/events?until"
             || (path.starts_with("/containers/") && path.ends_with("/json"));
         assert!(known && !path.contains(".."), "{path}");
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use docker_exit_exporter::cgroup::Layout;
 use docker_exit_exporter::engine::{Event, Info, Inspected, listing};
 use docker_exit_exporter::labels::Filter;
-use docker_exit_exporter::ledger::{Entry, Ledger, NotInspected, Taken};
+use docker_exit_exporter::ledger::{
+    Asking, Entry, EventsCome, Exit, Ledger, Next, NotInspected, Now,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -16,6 +18,8 @@ struct Host {
     ledger: Ledger,
     /// Seconds since the start of the test.
     now: i64,
+    /// How many seconds the Engine's clock is ahead of where it was at the start.
+    ahead: i64,
 }
 
 impl Host {
@@ -26,29 +30,52 @@ impl Host {
     fn with_retention(seconds: u64) -> Self {
         Self {
             ledger: Ledger::new(Filter::default(), Duration::from_secs(seconds), at(0)),
-            now: 0,
+            now: 10,
+            ahead: 0,
+        }
+    }
+
+    fn time(&self) -> Now {
+        Now {
+            uptime: Duration::from_secs(self.now.unsigned_abs()),
+            engine: at(self.now + self.ahead),
+            error: SignedDuration::ZERO,
+        }
+    }
+
+    fn asking(&self) -> Asking {
+        Asking {
+            asked: self.time(),
+            answered: self.time(),
         }
     }
 
     /// Lists these containers and returns which are to be inspected.
-    fn list(&mut self, containers: &[Value]) -> Vec<String> {
+    fn list(&mut self, containers: &[Value]) -> Vec<Box<str>> {
         let text = Value::Array(containers.to_vec()).to_string();
-        let at = at(self.now);
-        let taken = Taken {
-            asked: at,
-            answered: at,
-            uptime: Duration::from_secs(self.now.unsigned_abs()),
-            events_followed: false,
-        };
-        self.ledger.listed(&listing(&text).unwrap(), taken)
+        let times = self.asking();
+        let pending = self.ledger.apply_listing(&listing(&text).unwrap(), &times);
+        [pending.unexplained, pending.created].concat()
+    }
+
+    /// Takes in an inspect of the container with this id.
+    fn inspect(&mut self, id: &str, inspect: &Value) {
+        let inspected = Inspected::parse(&inspect.to_string()).unwrap();
+        let times = self.asking();
+        self.ledger.apply_inspect(id, &inspected, &times);
+    }
+
+    /// Takes in that the container with this id could not be inspected.
+    fn fail(&mut self, id: &str, why: NotInspected) -> bool {
+        let now = self.time();
+        self.ledger.inspect_failed(id, why, now)
     }
 
     /// Lists one container, inspects it if it is to be, and returns whether it was.
     fn collect(&mut self, listed: &Value, inspect: &Value) -> bool {
         let pending = self.list(std::slice::from_ref(listed));
         for id in &pending {
-            let inspected = Inspected::parse(&inspect.to_string()).unwrap();
-            self.ledger.inspected(id, &inspected, at(self.now), false);
+            self.inspect(id, inspect);
         }
         !pending.is_empty()
     }
@@ -67,7 +94,10 @@ impl Host {
         entries
             .map(|entry| {
                 let exit = entry.exit;
-                let mut text = format!("{} {} {}", entry.name, exit.code, exit.reason.name());
+                let mut text = match exit.code {
+                    Some(code) => format!("{} {code} {}", entry.name, exit.reason.name()),
+                    None => format!("{} ?", entry.name),
+                };
                 if let Some(time) = exit.finished_at {
                     text += &format!(" at {}", time.duration_since(at(0)).as_secs());
                 }
@@ -85,11 +115,21 @@ impl Host {
         self.exits().iter().map(cut).collect()
     }
 
-    /// The codes of what is told for the first time.
+    /// The codes of what is reported now, where no events come.
     fn news(&mut self) -> Vec<i64> {
-        let uptime = Duration::from_secs(self.now.unsigned_abs());
-        let news = self.ledger.tell(uptime, false).into_iter();
-        news.map(|news| news.exit.code).collect()
+        self.report(EventsCome::Never)
+    }
+
+    fn report(&mut self, events: EventsCome) -> Vec<i64> {
+        let now = self.time();
+        let news = self.ledger.report(now, events).into_iter();
+        news.map(|news| news.exit.code.unwrap()).collect()
+    }
+
+    /// How many exits are counted, of all workloads and reasons.
+    fn counted(&self) -> u64 {
+        let workloads = self.ledger.workloads();
+        workloads.iter().flat_map(|(_, exits)| exits).sum()
     }
 
     fn labels(&self) -> Vec<&str> {
@@ -121,7 +161,6 @@ fn inspect(state: &str, code: i64, started: i64, finished: i64) -> Value {
 #[test]
 fn an_exit_is_inspected_once() {
     let mut host = Host::new();
-    host.now = 10;
     let run = inspect("exited", 3, 2, 5);
     assert!(host.collect(&listed("exited", "Exited (3) 5 seconds ago"), &run));
     assert_eq!(host.exits(), ["web 3 error at 5 after 3"]);
@@ -146,7 +185,6 @@ fn an_exit_is_inspected_once() {
 #[test]
 fn another_code_or_a_younger_age_is_a_new_run() {
     let mut host = Host::new();
-    host.now = 10;
     host.collect(
         &listed("exited", "Exited (3) 5 seconds ago"),
         &inspect("exited", 3, 2, 5),
@@ -186,12 +224,15 @@ fn a_false_alarm_is_no_news() {
 #[test]
 fn a_container_that_runs_again_has_no_exit() {
     let mut host = Host::new();
-    host.now = 10;
     let run = inspect("exited", 3, 2, 5);
     host.collect(&listed("exited", "Exited (3) 5 seconds ago"), &run);
     host.news();
-    for state in ["running", "paused"] {
-        assert!(!host.collect(&listed(state, "Up 1 second"), &json!({})));
+    let runs = inspect("running", 0, 9, 5);
+    for (state, is_inspected) in [("running", true), ("paused", false)] {
+        assert_eq!(
+            host.collect(&listed(state, "Up 1 second"), &runs),
+            is_inspected
+        );
         assert_eq!(host.exits(), [""; 0]);
         assert_eq!(host.last_exits(), ["web 3 error at 5 after 3"]);
     }
@@ -216,7 +257,6 @@ fn a_crash_loop_is_one_exit_per_round_that_is_seen() {
 #[test]
 fn listed_as_restarting_and_inspected_as_running() {
     let mut host = Host::new();
-    host.now = 10;
     // Starting zeroed the code, and kept the time at which the run before ended.
     let inspect = inspect("running", 0, 10, 8);
     host.collect(
@@ -229,7 +269,6 @@ fn listed_as_restarting_and_inspected_as_running() {
 #[test]
 fn a_run_that_was_inspected_as_running_is_inspected_again() {
     let mut host = Host::new();
-    host.now = 10;
     let running = inspect("running", 0, 10, 8);
     host.collect(
         &listed("restarting", "Restarting (6) 1 second ago"),
@@ -245,7 +284,6 @@ fn a_run_that_was_inspected_as_running_is_inspected_again() {
 #[test]
 fn two_ends_within_a_second_are_told_apart_by_the_first_ones_exact_time() {
     let mut host = Host::new();
-    host.now = 10;
     let just_now = listed("exited", "Exited (6) Less than a second ago");
     assert!(host.collect(&just_now, &inspect("exited", 6, 9, 9)));
     assert_eq!(host.news(), [6]);
@@ -258,7 +296,6 @@ fn two_ends_within_a_second_are_told_apart_by_the_first_ones_exact_time() {
 #[test]
 fn a_container_that_no_longer_waits_for_its_restart_is_inspected_again() {
     let mut host = Host::new();
-    host.now = 10;
     let run = inspect("restarting", 6, 9, 9);
     host.collect(&listed("restarting", "Restarting (6) 1 second ago"), &run);
     let run = inspect("exited", 6, 9, 9);
@@ -271,7 +308,6 @@ fn an_engine_whose_clock_differs_costs_no_inspect_more() {
     let mut host = Host::new();
     let hour = 3600;
     let run = inspect("exited", 3, hour + 2, hour + 5);
-    host.now = 10;
     assert!(host.collect(&listed("exited", "Exited (3) 5 seconds ago"), &run));
     for (now, age) in [
         (25, "20 seconds"),
@@ -298,14 +334,20 @@ fn failed_starts() {
     let listed = listed("created", "Created");
     assert!(host.collect(&listed, &created(0, "")));
     assert_eq!(host.exits(), [""; 0]);
-    // No listing tells of it, so it is inspected each time.
+    // No listing tells of it, so it is inspected now and then.
+    host.now += 59;
+    assert!(!host.collect(&listed, &created(127, "no such file")));
+    host.now += 1;
     assert!(host.collect(&listed, &created(127, "no such file")));
     assert_eq!(host.exits(), ["web 127 start_failed"]);
     assert_eq!(host.news(), [127]);
+    host.now += 60;
     assert!(host.collect(&listed, &created(127, "no such file")));
     assert_eq!(host.news(), [0; 0]);
+    host.now += 60;
     assert!(host.collect(&listed, &created(126, "permission denied")));
     assert_eq!(host.news(), [126]);
+    host.now += 60;
     assert!(host.collect(&listed, &created(0, "refused early")));
     assert_eq!(host.exits(), ["web 0 start_failed"]);
 }
@@ -331,14 +373,12 @@ fn a_restart_that_the_runtime_refused_has_no_time_of_its_own() {
 fn dead_and_removing_containers_keep_what_is_known_or_are_inspected() {
     for (state, status) in [("dead", "Dead"), ("removing", "Removal In Progress")] {
         let mut host = Host::new();
-        host.now = 10;
         let run = inspect(state, 3, 2, 5);
         assert!(host.collect(&listed(state, status), &run));
         assert_eq!(host.exits(), ["web 3 error at 5 after 3"]);
         assert!(!host.collect(&listed(state, status), &run));
 
         let mut host = Host::new();
-        host.now = 10;
         host.collect(&listed("exited", "Exited (3) 5 seconds ago"), &run);
         assert!(!host.collect(&listed(state, status), &json!({})));
         assert_eq!(host.exits(), ["web 3 error at 5 after 3"]);
@@ -346,7 +386,6 @@ fn dead_and_removing_containers_keep_what_is_known_or_are_inspected() {
     }
     // What its error tells is why it could not be removed.
     let mut host = Host::new();
-    host.now = 10;
     let mut stuck = inspect("dead", 3, 2, 5);
     stuck["State"]["Error"] = "unable to remove filesystem".into();
     host.collect(&listed("dead", "Dead"), &stuck);
@@ -362,26 +401,20 @@ fn dead_and_removing_containers_keep_what_is_known_or_are_inspected() {
 fn what_cannot_be_inspected_is_shown_as_far_as_the_listing_tells() {
     let mut host = Host::new();
     let stopped = listed("exited", "Exited (143) 5 seconds ago");
-    assert_eq!(host.list(std::slice::from_ref(&stopped)), ["c1"]);
-    host.ledger.not_inspected("c1", NotInspected::Failed);
+    assert_eq!(host.list(std::slice::from_ref(&stopped)), ["c1".into()]);
+    assert_eq!(host.exits(), [""; 0]);
+    assert!(host.fail("c1", NotInspected::Failed));
     assert_eq!(host.exits(), ["web 143 signaled"]);
     assert_eq!(host.news(), [143]);
     assert!(host.labels()[0].contains(r#"image="nginx",name="web""#));
-    // It is tried again, ever more rarely, and found out later: that is no news.
-    let mut tried = 0;
-    for _ in 0..64 {
-        if !host.list(std::slice::from_ref(&stopped)).is_empty() {
-            host.ledger.not_inspected("c1", NotInspected::Failed);
-            tried += 1;
-        }
-    }
-    assert_eq!(tried, 6);
+    // It may be tried again, and found out later: that is no news.
+    assert_eq!(host.list(std::slice::from_ref(&stopped)), ["c1".into()]);
+    assert!(host.fail("c1", NotInspected::Last));
     assert_eq!(host.news(), [0; 0]);
-    for _ in 0..64 {
-        host.collect(&stopped, &inspect("exited", 143, 2, 5));
-    }
-    assert_eq!(host.exits(), ["web 143 signaled at 5 after 3"]);
+    assert!(host.collect(&stopped, &inspect("exited", 143, -10, -5)));
+    assert_eq!(host.exits(), ["web 143 signaled at -5 after 5"]);
     assert_eq!(host.news(), [0; 0]);
+    assert!(!host.collect(&stopped, &json!({})));
 }
 
 #[test]
@@ -389,28 +422,14 @@ fn what_is_gone_before_its_inspect_is_not_asked_for_again() {
     let mut host = Host::new();
     let stopped = listed("exited", "Exited (5) 1 second ago");
     host.list(std::slice::from_ref(&stopped));
-    host.ledger.not_inspected("c1", NotInspected::Gone);
+    assert!(!host.fail("c1", NotInspected::Gone));
     assert_eq!(host.exits(), ["web 5 error"]);
-    assert_eq!(host.list(&[stopped]), [""; 0]);
-}
-
-#[test]
-fn containers_that_failed_to_be_inspected_come_last_and_postponed_ones_do_not() {
-    let mut host = Host::new();
-    let all = ["a", "b", "c"]
-        .map(|id| json!({"Id": id, "State": "exited", "Status": "Exited (1) 2 minutes ago"}));
-    assert_eq!(host.list(&all), ["a", "b", "c"]);
-    host.ledger.not_inspected("a", NotInspected::Failed);
-    host.ledger.not_inspected("b", NotInspected::Postponed);
-    host.ledger.not_inspected("c", NotInspected::Postponed);
-    assert_eq!(host.exits().len(), 3);
-    assert_eq!(host.list(&all), ["b", "c", "a"]);
+    assert!(host.list(&[stopped]).is_empty());
 }
 
 #[test]
 fn a_removed_containers_exit_stays_for_the_retention() {
     let mut host = Host::with_retention(60);
-    host.now = 10;
     host.collect(
         &listed("exited", "Exited (3) 5 seconds ago"),
         &inspect("exited", 3, 2, 5),
@@ -441,7 +460,6 @@ fn without_retention_it_leaves_at_once() {
 #[test]
 fn a_container_that_is_listed_again_is_not_gone() {
     let mut host = Host::with_retention(60);
-    host.now = 10;
     let run = inspect("exited", 3, 2, 5);
     host.collect(&listed("exited", "Exited (3) 5 seconds ago"), &run);
     host.list(&[]);
@@ -453,7 +471,7 @@ fn a_container_that_is_listed_again_is_not_gone() {
 #[test]
 fn labels_follow_the_name_the_configured_image_and_the_cgroup() {
     let mut host = Host::new();
-    host.now = 10;
+    host.ledger.set_layout(Some(Layout::default()));
     let mut run = inspect("exited", 3, 2, 5);
     run["Config"] = json!({"Image": "nginx:1.27", "Labels": {"a": "1"}});
     run["HostConfig"] = json!({"CgroupParent": "/custom"});
@@ -475,7 +493,7 @@ fn labels_follow_the_name_the_configured_image_and_the_cgroup() {
         cgroup_driver: "systemd".into(),
         ..Info::default()
     };
-    host.ledger.set_layout(Layout::of(&systemd));
+    host.ledger.set_layout(Layout::of(&systemd, None));
     host.list(&[listed]);
     let labels =
         r#"container_label_a="1",id="/custom/docker-c1.scope",image="nginx:1.27",name="renamed""#;
@@ -483,9 +501,25 @@ fn labels_follow_the_name_the_configured_image_and_the_cgroup() {
 }
 
 #[test]
+fn an_id_is_left_out_until_it_is_known_and_shown_of_what_is_gone_by_then() {
+    let mut host = Host::new();
+    host.collect(
+        &listed("exited", "Exited (3) 5 seconds ago"),
+        &inspect("exited", 3, 2, 5),
+    );
+    assert_eq!(host.labels(), [r#"image="nginx",name="web""#]);
+    host.list(&[]);
+    host.ledger.set_layout(Some(Layout::default()));
+    assert_eq!(
+        host.labels(),
+        [r#"id="/docker/c1",image="nginx",name="web""#]
+    );
+}
+
+#[test]
 fn a_new_layout_leaves_no_exit_without_labels() {
     let mut host = Host::new();
-    host.now = 10;
+    host.ledger.set_layout(Some(Layout::default()));
     host.collect(
         &listed("exited", "Exited (3) 5 seconds ago"),
         &inspect("exited", 3, 2, 5),
@@ -495,7 +529,7 @@ fn a_new_layout_leaves_no_exit_without_labels() {
         cgroup_driver: "systemd".into(),
         ..Info::default()
     };
-    host.ledger.set_layout(Layout::of(&systemd));
+    host.ledger.set_layout(Layout::of(&systemd, None));
     host.list(&[]);
     assert_eq!(
         host.labels(),
@@ -507,7 +541,7 @@ fn a_new_layout_leaves_no_exit_without_labels() {
 fn an_id_that_stands_twice_counts_once() {
     let mut host = Host::new();
     let stopped = listed("exited", "Exited (3) 5 seconds ago");
-    assert_eq!(host.list(&[stopped.clone(), stopped]), ["c1"]);
+    assert_eq!(host.list(&[stopped.clone(), stopped]), ["c1".into()]);
     let states: Vec<_> = host
         .ledger
         .states()
@@ -549,39 +583,37 @@ fn recorded_oddities() {
 #[test]
 fn what_ended_before_the_start_is_not_counted_however_late_it_is_told() {
     let mut host = Host::new();
-    host.now = 10;
     // It ended five seconds before the exporter's start.
     let run = inspect("exited", 3, -8, -5);
     host.collect(&listed("exited", "Exited (3) 15 seconds ago"), &run);
-    let uptime = Duration::from_secs(10);
-    let news = host.ledger.tell(uptime, true);
+    let now = host.time();
+    let news = host.ledger.report(now, EventsCome::Never);
     assert_eq!(news.len(), 1);
     assert!(news[0].before_the_start);
-    assert!(!host.ledger.keeps_something_back());
-    let counted: u64 = host.ledger.workloads().iter().flat_map(|(_, it)| it).sum();
-    assert_eq!(counted, 0);
+    assert!(!host.ledger.has_open_reports());
+    assert_eq!(host.counted(), 0);
 }
 
 #[test]
 fn what_a_listing_found_is_kept_back_while_its_event_may_come() {
     let mut host = Host::new();
     host.list(&[]);
-    host.now = 10;
     host.collect(
         &listed("exited", "Exited (137) 5 seconds ago"),
         &inspect("exited", 137, 2, 5),
     );
     assert_eq!(host.exits(), ["web 137 signaled at 5 after 3"]);
-    let tell = |host: &mut Host, seconds, events_come| {
-        host.ledger
-            .tell(Duration::from_secs(seconds), events_come)
-            .len()
-    };
-    assert_eq!(tell(&mut host, 10, true), 0);
-    assert!(host.ledger.keeps_something_back());
-    assert_eq!(tell(&mut host, 19, true), 0);
-    assert_eq!(tell(&mut host, 20, true), 1);
-    assert_eq!(tell(&mut host, 21, true), 0);
+    for (now, events, want) in [
+        (10, EventsCome::Now, 0),
+        (12, EventsCome::Now, 0),
+        (19, EventsCome::Soon, 0),
+        (19, EventsCome::Now, 1),
+        (20, EventsCome::Now, 0),
+    ] {
+        assert_eq!(host.ledger.has_open_reports(), now < 20);
+        host.now = now;
+        assert_eq!(host.report(events).len(), want, "{now} {events:?}");
+    }
 }
 
 #[test]
@@ -590,12 +622,10 @@ fn the_last_moment_that_there_is_ends_nothing() {
     let mut run = inspect("exited", 3, 2, 5);
     run["State"]["StartedAt"] = "9999-12-30T22:00:00.999999999Z".into();
     run["State"]["FinishedAt"] = "9999-12-30T22:00:00.999999999Z".into();
-    let text = run.to_string();
-    for followed in [false, true] {
+    for events in [EventsCome::Never, EventsCome::Now] {
         host.list(&[listed("exited", "Exited (3) 5 seconds ago")]);
-        let inspected = Inspected::parse(&text).unwrap();
-        host.ledger.inspected("c1", &inspected, at(0), followed);
-        host.news();
+        host.inspect("c1", &run);
+        host.report(events);
     }
     assert_eq!(host.exits_without_times(), ["web 3 error"]);
 }
@@ -607,17 +637,25 @@ fn event(action: &str, second: i64, more: &Value) -> Event {
     for (key, value) in more.as_object().unwrap() {
         attributes[key] = value.clone();
     }
-    let line = json!({"Type": "container", "Action": action, "timeNano": nanos,
-                      "Actor": {"ID": "c1", "Attributes": attributes}});
+    let mut line = json!({"Type": "container", "Action": action, "timeNano": nanos,
+                          "Actor": {"ID": "c1", "Attributes": attributes}});
+    if matches!(action, "connect" | "disconnect") {
+        line["Type"] = "network".into();
+        line["Actor"] = json!({"ID": "n1", "Attributes": {"container": "c1", "name": "bridge"}});
+    }
     Event::parse(&line.to_string()).unwrap().unwrap()
 }
 
 impl Host {
     /// Takes in an event of a container that nobody can inspect.
     fn happen(&mut self, action: &str, second: i64, more: &Value) {
-        let uptime = Duration::from_secs(self.now.unsigned_abs());
-        if self.ledger.happened(&event(action, second, more), uptime) {
-            self.ledger.not_inspected("c1", NotInspected::Gone);
+        self.happen_to(&event(action, second, more));
+    }
+
+    fn happen_to(&mut self, event: &Event) {
+        let now = self.time();
+        if self.ledger.apply_event(event, now) == Next::Inspect {
+            self.fail(&event.id, NotInspected::Gone);
         }
     }
 }
@@ -626,12 +664,11 @@ impl Host {
 fn an_exit_that_is_kept_back_keeps_nobody_awake() {
     let mut host = Host::with_retention(0);
     host.list(&[]);
-    host.now = 10;
     host.collect(
         &listed("exited", "Exited (3) 5 seconds ago"),
         &inspect("exited", 3, 2, 5),
     );
-    assert_eq!(host.ledger.tell(Duration::from_secs(10), true).len(), 0);
+    assert_eq!(host.report(EventsCome::Now), [0; 0]);
     host.list(&[]);
     assert!(!host.ledger.expire(Duration::from_secs(11)));
     assert_eq!(host.ledger.next_expiry(), None);
@@ -644,14 +681,14 @@ fn a_repeated_event_from_before_the_start_is_not_counted() {
     host.happen("die", -10, &json!({"exitCode": "3"}));
     host.happen("start", 5, &json!({}));
     host.happen("die", 6, &json!({"exitCode": "4"}));
-    let news = host.ledger.tell(Duration::ZERO, false);
+    let now = host.time();
+    let news = host.ledger.report(now, EventsCome::Never);
     let before: Vec<_> = news
         .iter()
         .map(|news| (news.exit.code, news.before_the_start))
         .collect();
-    assert_eq!(before, [(3, true), (4, false)]);
-    let counted: u64 = host.ledger.workloads().iter().flat_map(|(_, it)| it).sum();
-    assert_eq!(counted, 1);
+    assert_eq!(before, [(Some(3), true), (Some(4), false)]);
+    assert_eq!(host.counted(), 1);
 }
 
 #[test]
@@ -682,60 +719,35 @@ fn of_very_many_removed_containers_the_oldest_exits_leave_first() {
         let mut destroy = event("destroy", 1, &json!({}));
         die.id = format!("c{number:05}");
         destroy.id.clone_from(&die.id);
-        let uptime = Duration::from_millis(number);
-        host.ledger.happened(&die, uptime);
-        host.ledger.not_inspected(&die.id, NotInspected::Gone);
-        host.ledger.happened(&destroy, uptime);
-        host.ledger.tell(uptime, false);
+        host.happen_to(&die);
+        host.happen_to(&destroy);
+        host.news();
     }
     assert!(host.ledger.expire(Duration::from_secs(6)));
     let ids: Vec<_> = host.ledger.exits().map(|entry| entry.id).collect();
     assert_eq!((ids.len(), ids[0]), (5_000, "c00010"));
-    let counted: u64 = host.ledger.workloads().iter().flat_map(|(_, it)| it).sum();
-    assert_eq!(counted, 5_010);
+    assert_eq!(host.counted(), 5_010);
 }
 
 #[test]
 fn an_exit_that_is_kept_back_survives_the_disappearance_of_its_container() {
     let mut host = Host::new();
     host.list(&[]);
-    host.now = 10;
     host.collect(
         &listed("exited", "Exited (4) 5 seconds ago"),
         &inspect("exited", 4, 2, 5),
     );
-    assert_eq!(host.ledger.tell(Duration::from_secs(10), true).len(), 0);
+    assert_eq!(host.report(EventsCome::Now), [0; 0]);
     host.now = 12;
     host.list(&[listed("running", "Up 1 second")]);
     // It is gone, and its events do not come.
+    host.fail("c1", NotInspected::Gone);
     for now in [15, 19] {
         host.now = now;
-        let taken = Taken {
-            asked: at(now),
-            answered: at(now),
-            uptime: Duration::from_secs(now.unsigned_abs()),
-            events_followed: true,
-        };
-        host.ledger.listed(&[], taken);
+        host.list(&[]);
     }
     assert_eq!(host.news(), [4]);
     assert_eq!(host.ledger.lost(), 1);
-}
-
-#[test]
-fn events_that_are_repeated_are_counted_once() {
-    let mut host = Host::new();
-    for _ in 0..3 {
-        for (second, code) in [(10, "3"), (20, "4"), (30, "5")] {
-            host.happen("start", second - 5, &json!({}));
-            host.happen("kill", second - 1, &json!({"signal": "15"}));
-            host.happen("die", second, &json!({"exitCode": code}));
-        }
-        host.ledger.tell(Duration::ZERO, false);
-    }
-    let counted: u64 = host.ledger.workloads().iter().flat_map(|(_, it)| it).sum();
-    assert_eq!(counted, 3);
-    assert_eq!(host.exits(), ["web 5 stopped at 30 after 5"]);
 }
 
 #[test]
@@ -750,20 +762,20 @@ fn containers_that_only_events_tell_of_have_an_end() {
     for number in 0..30_000 {
         for action in ["die", "destroy"] {
             let event = nobody(number, action);
-            host.ledger.happened(&event, Duration::ZERO);
+            host.happen_to(&event);
         }
     }
     assert_eq!(host.ledger.lost(), 0);
     for number in 100_000..125_000 {
         let event = nobody(number, "die");
-        host.ledger.happened(&event, Duration::ZERO);
+        host.happen_to(&event);
     }
     assert_eq!(host.ledger.lost(), 5000);
     // No listing has them, so there is room for others.
     host.now = 60;
     host.list(&[]);
     let event = nobody(200_000, "die");
-    host.ledger.happened(&event, Duration::from_secs(60));
+    host.happen_to(&event);
     assert_eq!(host.ledger.lost(), 5000);
 }
 
@@ -773,21 +785,543 @@ fn a_clock_that_goes_back_hides_no_exit_and_counts_none_twice() {
     host.now = 5000;
     host.happen("start", 4990, &json!({}));
     host.happen("die", 5000, &json!({"exitCode": "3"}));
-    host.ledger.tell(Duration::ZERO, false);
+    host.news();
     // An hour back: to Docker the end is still to come, and so it says of its age.
-    host.now = 1400;
+    host.ahead = -3600;
     for _ in 0..3 {
         host.now += 15;
         host.list(&[listed("exited", "Exited (3) Less than a second ago")]);
-        host.ledger.tell(Duration::ZERO, false);
+        host.news();
     }
-    let counted = |host: &Host| -> u64 {
-        let workloads = host.ledger.workloads();
-        workloads.iter().flat_map(|(_, exits)| exits).sum()
-    };
-    assert_eq!(counted(&host), 1);
+    assert_eq!(host.counted(), 1);
+    host.now += 15;
     host.happen("start", 1450, &json!({}));
     host.happen("die", 1460, &json!({"exitCode": "4"}));
-    host.ledger.tell(Duration::ZERO, false);
-    assert_eq!(counted(&host), 2);
+    host.news();
+    assert_eq!(host.counted(), 2);
+}
+
+/// A piece of evidence.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    /// An event that was made at this second; of a `die` event with this code.
+    Event(&'static str, i64, i64),
+    /// A listing with this state and status.
+    Listed(&'static str, &'static str),
+    /// A listing without the container.
+    Missing,
+    /// An inspect with this state and code, of a run between these seconds.
+    Inspect(&'static str, i64, i64, i64),
+    /// The same of a start that was refused.
+    Refused(&'static str, i64, i64, i64),
+    /// There was no inspect.
+    No(NotInspected),
+}
+
+impl Host {
+    fn tell(&mut self, told: Told) {
+        match told {
+            Told::Event(action, second, code) => {
+                let more = match action {
+                    "die" => json!({"exitCode": code.to_string()}),
+                    _ => json!({}),
+                };
+                let now = self.time();
+                self.ledger.apply_event(&event(action, second, &more), now);
+            }
+            Told::Listed(state, status) => {
+                self.list(&[listed(state, status)]);
+            }
+            Told::Missing => {
+                self.list(&[]);
+            }
+            Told::Inspect(state, code, started, finished) => {
+                self.inspect("c1", &inspect(state, code, started, finished));
+            }
+            Told::Refused(state, code, started, finished) => {
+                let mut inspect = inspect(state, code, started, finished);
+                inspect["State"]["Error"] = "not a directory".into();
+                self.inspect("c1", &inspect);
+            }
+            Told::No(why) => {
+                self.fail("c1", why);
+            }
+        }
+    }
+
+    /// All that is reported, each as `code reason`, by order of their codes.
+    fn reports(&mut self, events: EventsCome) -> Vec<String> {
+        let now = self.time();
+        let reports = self.ledger.report(now, events).into_iter();
+        let text = |exit: Exit| {
+            let code = exit.code.map_or("?".to_owned(), |code| code.to_string());
+            format!("{code} {}", exit.reason.name())
+        };
+        let mut all: Vec<_> = reports.map(|report| text(report.exit)).collect();
+        all.sort();
+        all
+    }
+}
+
+/// Each case: what it is; what is told, with the second at which it comes; what is reported in the
+/// end; how many runs are lost; and what is shown.
+type Case = (
+    &'static str,
+    &'static [(i64, Told)],
+    &'static [&'static str],
+    u64,
+    &'static str,
+);
+
+/// Every run is counted or lost, and no run is both, or twice.
+fn each_run_counts_once(cases: &[Case]) {
+    for (what, told, reported, lost, shown) in cases {
+        let mut host = Host::new();
+        host.now = 0;
+        host.list(&[]);
+        for (now, told) in *told {
+            host.now = *now;
+            host.tell(*told);
+        }
+        host.now += 150;
+        let reports = host.reports(EventsCome::Now);
+        assert_eq!(reports, *reported, "{what}: reported");
+        assert_eq!(host.ledger.lost(), *lost, "{what}: lost");
+        assert!(!host.ledger.has_open_reports(), "{what}: is open");
+        let all = [host.exits(), host.last_exits()].concat();
+        assert_eq!(all.join(" "), *shown, "{what}: shown");
+    }
+}
+
+#[test]
+fn which_run_an_event_is_evidence_of() {
+    use NotInspected::Gone;
+    use Told::{Event, Inspect, Listed, No};
+    each_run_counts_once(&[
+        (
+            "an event and its inspect",
+            &[
+                (1, Event("start", 1, 0)),
+                (5, Event("die", 5, 3)),
+                (5, Inspect("exited", 3, 1, 5)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error at 5 after 4",
+        ),
+        (
+            "an event after its inspect",
+            &[
+                (1, Event("start", 1, 0)),
+                (5, Inspect("exited", 3, 1, 5)),
+                (6, Event("die", 5, 3)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error at 5 after 4",
+        ),
+        (
+            "an event after the inspect of the next run",
+            &[
+                (1, Event("start", 1, 0)),
+                (12, Inspect("exited", 4, 10, 12)),
+                (13, Event("die", 5, 3)),
+                (13, Event("start", 10, 0)),
+                (13, Event("die", 12, 4)),
+            ],
+            &["3 error", "4 error"],
+            0,
+            "web 4 error at 12 after 2",
+        ),
+        (
+            "an event after the listing's word for it",
+            &[
+                (1, Event("start", 1, 0)),
+                (16, Listed("exited", "Exited (3) 1 second ago")),
+                (16, No(Gone)),
+                (17, Event("die", 15, 3)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error",
+        ),
+        (
+            "a run after that of the listing",
+            &[
+                (1, Event("start", 1, 0)),
+                (16, Listed("exited", "Exited (3) 1 second ago")),
+                (16, No(Gone)),
+                (17, Event("die", 15, 3)),
+                (20, Event("start", 20, 0)),
+                (21, Event("die", 21, 3)),
+            ],
+            &["3 error", "3 error"],
+            0,
+            "web 3 error at 21 after 1",
+        ),
+        (
+            "a start without the end before",
+            &[
+                (1, Event("start", 1, 0)),
+                (10, Event("start", 10, 0)),
+                (12, Event("die", 12, 4)),
+            ],
+            &["4 error"],
+            1,
+            "web 4 error at 12 after 2",
+        ),
+        (
+            "a start before the end of the run before",
+            &[
+                (1, Event("start", 1, 0)),
+                (10, Event("start", 10, 0)),
+                (10, Event("die", 8, 3)),
+                (12, Event("die", 12, 4)),
+            ],
+            &["3 error", "4 error"],
+            0,
+            "web 4 error at 12 after 2",
+        ),
+    ]);
+}
+
+#[test]
+fn what_ends_with_its_container_counts_once() {
+    use Told::{Event, Missing};
+    each_run_counts_once(&[
+        (
+            "a removal without the end before",
+            &[(1, Event("start", 1, 0)), (10, Event("destroy", 10, 0))],
+            &[],
+            1,
+            "",
+        ),
+        (
+            "a removal before the end",
+            &[
+                (1, Event("start", 1, 0)),
+                (10, Event("destroy", 10, 0)),
+                (10, Event("die", 9, 3)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error at 9",
+        ),
+        (
+            "one that ran and is missing",
+            &[(1, Event("start", 1, 0)), (30, Missing)],
+            &[],
+            1,
+            "",
+        ),
+        (
+            "the end of one that was missing",
+            &[
+                (1, Event("start", 1, 0)),
+                (30, Missing),
+                (31, Event("die", 20, 3)),
+                (31, Event("destroy", 20, 0)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error at 20 after 19",
+        ),
+    ]);
+}
+
+#[test]
+fn which_run_an_inspect_is_evidence_of() {
+    use Told::{Event, Inspect};
+    each_run_counts_once(&[
+        (
+            "the run that is known to run",
+            &[
+                (1, Event("start", 1, 0)),
+                (5, Inspect("running", 0, 1, -9)),
+                (9, Event("die", 9, 3)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error at 9 after 8",
+        ),
+        (
+            "a later run that runs, so the one before has ended",
+            &[
+                (1, Event("start", 1, 0)),
+                (12, Inspect("running", 0, 10, 8)),
+            ],
+            &[],
+            1,
+            "", // Until a listing tells its labels.
+        ),
+        (
+            "a later run that runs, and the end of the one before",
+            &[
+                (1, Event("start", 1, 0)),
+                (12, Inspect("running", 0, 10, 8)),
+                (13, Event("die", 8, 3)),
+                (13, Event("start", 10, 0)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error at 8 after 7",
+        ),
+        (
+            "a run before the last one",
+            &[
+                (1, Event("start", 1, 0)),
+                (5, Event("die", 5, 3)),
+                (8, Event("start", 8, 0)),
+                (9, Event("die", 9, 4)),
+                (9, Inspect("exited", 3, 1, 5)),
+            ],
+            &["3 error", "4 error"],
+            0,
+            "web 4 error at 9 after 1",
+        ),
+        (
+            "the run before the one that runs",
+            &[
+                (1, Event("start", 1, 0)),
+                (5, Event("die", 5, 3)),
+                (8, Event("start", 8, 0)),
+                (8, Inspect("exited", 3, 1, 5)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error at 5 after 4",
+        ),
+    ]);
+}
+
+#[test]
+fn whether_two_inspects_are_of_one_run() {
+    use Told::{Event, Inspect, Refused};
+    each_run_counts_once(&[
+        (
+            "the same run again",
+            &[
+                (0, Event("create", 0, 0)),
+                (5, Inspect("exited", 3, 1, 5)),
+                (9, Inspect("exited", 3, 1, 5)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error at 5 after 4",
+        ),
+        (
+            "two runs with one code",
+            &[
+                (0, Event("create", 0, 0)),
+                (5, Inspect("exited", 3, 1, 5)),
+                (9, Inspect("exited", 3, 7, 9)),
+            ],
+            &["3 error", "3 error"],
+            0,
+            "web 3 error at 9 after 2",
+        ),
+        (
+            "a start that was refused after a run",
+            &[
+                (1, Event("start", 1, 0)),
+                (5, Event("die", 5, 3)),
+                (5, Inspect("exited", 3, 1, 5)),
+                (9, Refused("exited", 127, 1, 5)),
+            ],
+            &["127 start_failed", "3 error"],
+            0,
+            "web 127 start_failed",
+        ),
+        (
+            "the same again",
+            &[
+                (1, Event("start", 1, 0)),
+                (5, Event("die", 5, 3)),
+                (9, Refused("exited", 127, 1, 5)),
+                (12, Refused("exited", 127, 1, 5)),
+            ],
+            &["127 start_failed", "3 error"],
+            0,
+            "web 127 start_failed",
+        ),
+    ]);
+}
+
+#[test]
+fn which_run_a_listing_is_evidence_of() {
+    use NotInspected::Last;
+    use Told::{Event, Inspect, Listed, No};
+    each_run_counts_once(&[
+        (
+            "one that nothing else tells of",
+            &[
+                (20, Listed("exited", "Exited (3) 15 seconds ago")),
+                (20, No(Last)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error",
+        ),
+        (
+            "one that an inspect explains later",
+            &[
+                (20, Listed("exited", "Exited (3) 15 seconds ago")),
+                (20, No(Last)),
+                (60, Inspect("exited", 3, 2, 5)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error at 5 after 3",
+        ),
+        (
+            "the run that an event told of",
+            &[
+                (1, Event("start", 1, 0)),
+                (5, Event("die", 5, 3)),
+                (20, Listed("exited", "Exited (3) 15 seconds ago")),
+                (20, No(Last)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error at 5 after 4",
+        ),
+        (
+            "a run after that of the last event",
+            &[
+                (1, Event("start", 1, 0)),
+                (5, Event("die", 5, 3)),
+                (60, Listed("exited", "Exited (3) 15 seconds ago")),
+                (60, No(Last)),
+            ],
+            &["3 error", "3 error"],
+            0,
+            "web 3 error",
+        ),
+        (
+            "a moment before the last event",
+            &[
+                (1, Event("start", 1, 0)),
+                (5, Event("die", 5, 3)),
+                (8, Event("start", 8, 0)),
+                (9, Listed("exited", "Exited (3) 4 seconds ago")),
+                (9, No(Last)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error at 5 after 4",
+        ),
+        (
+            "another run than the one of a listing before",
+            &[
+                (20, Listed("running", "Up 19 seconds")),
+                (100, Listed("running", "Up 30 seconds")),
+                (100, No(Last)),
+            ],
+            &[],
+            1,
+            "web ?",
+        ),
+        (
+            "another run than the one whose start an event told",
+            &[
+                (1, Event("start", 1, 0)),
+                (100, Listed("running", "Up 30 seconds")),
+                (100, No(Last)),
+            ],
+            &[],
+            1,
+            "web ?",
+        ),
+    ]);
+}
+
+#[test]
+fn an_exit_that_a_listing_showed_is_not_forgotten_if_the_next_one_lacks_it() {
+    use NotInspected::Gone;
+    use Told::{Listed, Missing, No};
+    each_run_counts_once(&[(
+        "one that is removed before it is inspected",
+        &[
+            (20, Listed("exited", "Exited (3) 15 seconds ago")),
+            (35, Missing),
+            (36, No(Gone)),
+        ],
+        &["3 error"],
+        0,
+        "web 3 error",
+    )]);
+}
+
+#[test]
+fn a_run_that_a_listing_showed_is_not_forgotten_if_the_next_one_lacks_it() {
+    use NotInspected::Gone;
+    use Told::{Inspect, Listed, Missing, No};
+    each_run_counts_once(&[(
+        "one that runs again and is removed before it is inspected",
+        &[
+            (20, Listed("exited", "Exited (3) 15 seconds ago")),
+            (20, Inspect("exited", 3, 2, 5)),
+            (100, Listed("running", "Up 30 seconds")),
+            (115, Missing),
+            (116, No(Gone)),
+        ],
+        &["3 error"],
+        1,
+        "web ?",
+    )]);
+}
+
+#[test]
+fn a_start_that_failed_is_told_by_its_networks_alone() {
+    use NotInspected::Gone;
+    use Told::{Event, No};
+    const CREATE: (i64, Told) = (1, Event("create", 1, 0));
+    const CONNECT: (i64, Told) = (1, Event("connect", 1, 0));
+    const DISCONNECT: (i64, Told) = (2, Event("disconnect", 2, 0));
+    const DESTROY: (i64, Told) = (3, Event("destroy", 3, 0));
+    each_run_counts_once(&[
+        ("it was never started", &[CREATE, DESTROY], &[], 0, ""),
+        (
+            "its output was attached",
+            &[CREATE, (1, Event("attach", 1, 0)), DESTROY],
+            &["? start_failed"],
+            0,
+            "",
+        ),
+        (
+            "it was connected",
+            &[CREATE, CONNECT, DISCONNECT, (2, No(Gone)), DESTROY],
+            &["? start_failed"],
+            0,
+            "",
+        ),
+        (
+            "it was started after all",
+            &[
+                CREATE,
+                CONNECT,
+                DISCONNECT,
+                CONNECT,
+                (3, Event("start", 3, 0)),
+                (5, Event("die", 5, 3)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error at 5 after 2",
+        ),
+        (
+            "it was connected, started, and removed",
+            &[
+                CREATE,
+                CONNECT,
+                (3, Event("start", 3, 0)),
+                (5, Event("die", 5, 3)),
+                (5, Event("disconnect", 5, 0)),
+                (6, Event("destroy", 6, 0)),
+            ],
+            &["3 error"],
+            0,
+            "web 3 error at 5 after 2",
+        ),
+    ]);
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use docker_exit_exporter::engine::{Action, Event};
 use docker_exit_exporter::labels::Filter;
-use docker_exit_exporter::ledger::{Ledger, NotInspected};
-use jiff::Timestamp;
+use docker_exit_exporter::ledger::{EventsCome, Ledger, Next, NotInspected, Now};
+use jiff::{SignedDuration, Timestamp};
 
 /// The recorded stream, without its head and chunk sizes: each event stands on a line of its own.
 fn events(engine: &str) -> Vec<Event> {
@@ -35,12 +35,18 @@ fn told(engine: &str) -> (BTreeMap<String, usize>, u64) {
     let mut died = 0;
     for event in events(engine) {
         died += u64::from(event.action == Action::Die);
-        if ledger.happened(&event, Duration::ZERO) {
-            ledger.not_inspected(&event.id, NotInspected::Gone);
+        let now = Now {
+            uptime: Duration::ZERO,
+            engine: event.time,
+            error: SignedDuration::ZERO,
+        };
+        if ledger.apply_event(&event, now) == Next::Inspect {
+            ledger.inspect_failed(&event.id, NotInspected::Gone, now);
         }
-        for news in ledger.tell(Duration::ZERO, false) {
-            let name = news.name.trim_start_matches("fx-");
-            let text = format!("{name} {} {}", news.exit.code, news.exit.reason.name());
+        for report in ledger.report(now, EventsCome::Never) {
+            let name = report.name.trim_start_matches("fx-");
+            let code = report.exit.code.map_or("?".to_owned(), |it| it.to_string());
+            let text = format!("{name} {code} {}", report.exit.reason.name());
             *told.entry(text).or_default() += 1;
         }
     }

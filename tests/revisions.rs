@@ -3,20 +3,54 @@
 
 use std::time::Duration;
 
-use docker_exit_exporter::engine::{Event, Inspected, listing};
+use docker_exit_exporter::cgroup::Layout;
+use docker_exit_exporter::engine::{EngineInfo, Event, Inspected, listing};
 use docker_exit_exporter::exposition::Renderer;
 use docker_exit_exporter::labels::Filter;
-use docker_exit_exporter::ledger::{Ledger, NotInspected, Taken};
+use docker_exit_exporter::ledger::{Asking, EventsCome, Ledger, Next, NotInspected, Now};
 use docker_exit_exporter::page::Containers;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+const COME: [EventsCome; 3] = [EventsCome::Never, EventsCome::Soon, EventsCome::Now];
+
+/// All actions, the ends more often than the others.
+const ACTIONS: [&str; 12] = [
+    "create",
+    "attach",
+    "connect",
+    "disconnect",
+    "start",
+    "kill",
+    "health_status: unhealthy",
+    "die",
+    "die",
+    "die",
+    "stop",
+    "destroy",
+];
 
 const RETENTION: Duration = Duration::from_secs(20);
 
 fn at(millis: i64) -> Timestamp {
     let start = Timestamp::from_second(1_795_336_800).unwrap();
     start + SignedDuration::from_millis(millis)
+}
+
+fn time(millis: i64) -> Now {
+    Now {
+        uptime: Duration::from_millis(millis.unsigned_abs()),
+        engine: at(millis),
+        error: SignedDuration::ZERO,
+    }
+}
+
+fn asking(millis: i64) -> Asking {
+    Asking {
+        asked: time(millis),
+        answered: time(millis),
+    }
 }
 
 /// What is said of one container, by a listing, an event or an inspect.
@@ -37,13 +71,20 @@ enum Step {
     List(Vec<Word>),
     Event(Word),
     Inspect(Word),
-    Tell(bool),
+    Report(EventsCome),
+    Layout(bool),
     Expire,
 }
 
 fn words() -> impl Strategy<Value = Word> {
-    let parts = (0..4_usize, 0..6_usize, 0..6_usize, 0..3_i64, 0..8_usize);
-    let more = (prop_oneof![0..50_i64, 0..9_000_i64], 0..4_usize);
+    let parts = (
+        0..4_usize,
+        0..6_usize,
+        0..ACTIONS.len(),
+        0..3_i64,
+        0..8_usize,
+    );
+    let more = (prop_oneof![0..50_i64, 0..9_000_i64], 0..5_usize);
     (parts, more).prop_map(
         |((container, state, action, code, name), (age, inspect))| Word {
             container,
@@ -62,7 +103,8 @@ fn steps() -> impl Strategy<Value = Step> {
         3 => prop::collection::vec(words(), 0..5).prop_map(Step::List),
         4 => words().prop_map(Step::Event),
         2 => words().prop_map(Step::Inspect),
-        2 => any::<bool>().prop_map(Step::Tell),
+        2 => prop::sample::select(&COME[..]).prop_map(Step::Report),
+        1 => any::<bool>().prop_map(Step::Layout),
         1 => Just(Step::Expire),
     ]
 }
@@ -105,25 +147,35 @@ impl Word {
         let mut attributes = self.labels();
         attributes["name"] = self.name().into();
         attributes["image"] = "i".into();
-        let action = ["create", "start", "kill", "die", "die", "destroy"][self.action];
+        let action = ACTIONS[self.action];
         match action {
             "die" => attributes["exitCode"] = self.code.to_string().into(),
             "kill" => attributes["signal"] = "15".into(),
             _ => {}
         }
         let nanos = at(now - self.age).as_nanosecond();
-        let line = json!({"Type": "container", "Action": action, "timeNano": i64::try_from(nanos).unwrap(),
-                          "Actor": {"ID": self.id(), "Attributes": attributes}});
+        let mut line = json!({"Type": "container", "Action": action, "timeNano": i64::try_from(nanos).unwrap(),
+                              "Actor": {"ID": self.id(), "Attributes": attributes}});
+        if matches!(action, "connect" | "disconnect") {
+            line["Type"] = "network".into();
+            line["Actor"] =
+                json!({"ID": "n", "Attributes": {"container": self.id(), "name": "bridge"}});
+        }
         Event::parse(&line.to_string()).unwrap().unwrap()
     }
 
-    fn inspect(&self, now: i64, ledger: &mut Ledger, followed: bool) {
-        let state = match self.inspect {
-            0 => "exited",
-            1 => "running",
-            2 => return ledger.not_inspected(&self.id(), NotInspected::Gone),
-            _ => return ledger.not_inspected(&self.id(), NotInspected::Failed),
+    fn inspect(&self, now: i64, ledger: &mut Ledger) {
+        let fail = match self.inspect {
+            0 | 1 => None,
+            2 => Some(NotInspected::Gone),
+            3 => Some(NotInspected::Failed),
+            _ => Some(NotInspected::Last),
         };
+        if let Some(why) = fail {
+            ledger.inspect_failed(&self.id(), why, time(now));
+            return;
+        }
+        let state = ["exited", "running"][self.inspect];
         let began = at(now - self.age - 1_000).to_string();
         let ended = at(now - self.age).to_string();
         let inspected = json!({
@@ -132,18 +184,14 @@ impl Word {
             "Config": {"Image": "i", "Labels": self.labels()},
         });
         let inspected = Inspected::parse(&inspected.to_string()).unwrap();
-        ledger.inspected(&self.id(), &inspected, at(now), followed);
+        ledger.apply_inspect(&self.id(), &inspected, &asking(now));
     }
 }
 
 /// All that clients can be shown, and the revision that it is of.
 fn shown(renderer: &mut Renderer, ledger: &mut Ledger) -> (u64, String) {
-    let text = renderer.render(
-        true,
-        true,
-        &docker_exit_exporter::engine::EngineInfo::default(),
-        ledger,
-    );
+    ledger.find_superseded();
+    let text = renderer.render(true, true, &EngineInfo::default(), ledger);
     let page = Containers::take(ledger);
     (ledger.revision(), format!("{}\n{page:#?}", text.plain()))
 }
@@ -154,7 +202,6 @@ proptest! {
     #[test]
     fn what_is_shown_changes_with_the_revision_only(
         all in prop::collection::vec((0..4_000_i64, steps()), 1..40),
-        followed in any::<bool>(),
     ) {
         let mut ledger = Ledger::new(Filter::default(), RETENTION, at(0));
         let mut now = 0;
@@ -165,22 +212,18 @@ proptest! {
             let uptime = Duration::from_millis(now.unsigned_abs());
             match &step {
                 Step::List(words) => {
-                    let taken = Taken {
-                        asked: at(now),
-                        answered: at(now),
-                        uptime,
-                        events_followed: followed,
-                    };
                     let text = Value::Array(words.iter().map(|it| it.listed(now)).collect());
-                    ledger.listed(&listing(&text.to_string()).unwrap(), taken);
+                    let text = text.to_string();
+                    ledger.apply_listing(&listing(&text).unwrap(), &asking(now));
                 }
                 Step::Event(word) => {
-                    ledger.happened(&word.event(now), uptime);
+                    ledger.apply_event(&word.event(now), time(now));
                 }
-                Step::Inspect(word) => word.inspect(now, &mut ledger, followed),
-                Step::Tell(events_come) => {
-                    ledger.tell(uptime, *events_come);
+                Step::Inspect(word) => word.inspect(now, &mut ledger),
+                Step::Report(events) => {
+                    ledger.report(time(now), *events);
                 }
+                Step::Layout(known) => ledger.set_layout(known.then(Layout::default)),
                 Step::Expire => {
                     ledger.expire(uptime);
                     let next = ledger.next_expiry();
@@ -194,14 +237,15 @@ proptest! {
             prop_assert!(after.0 != before.0 || after.1 == before.1, "{step:?}: {} → {}", before.1, after.1);
             before = after;
         }
-        // In the end all is told, and what is removed is shown no more.
+        // In the end all is reported, and what is removed is shown no more.
         now += 60_000;
         let uptime = Duration::from_millis(now.unsigned_abs());
-        let taken = Taken { asked: at(now), answered: at(now), uptime, events_followed: false };
-        ledger.listed(&[], taken);
-        let ids = (0..4).map(|number| format!("c{number}"));
-        ids.for_each(|id| ledger.not_inspected(&id, NotInspected::Gone));
-        ledger.tell(uptime, false);
+        ledger.apply_listing(&[], &asking(now));
+        for number in 0..4 {
+            ledger.inspect_failed(&format!("c{number}"), NotInspected::Gone, time(now));
+        }
+        ledger.report(time(now), EventsCome::Never);
+        prop_assert!(!ledger.has_open_reports());
         ledger.expire(uptime + RETENTION);
         prop_assert_eq!(ledger.exits().count() + ledger.last_exits().count(), 0);
         prop_assert_eq!(ledger.next_expiry(), None);
@@ -222,8 +266,7 @@ fn pieces_of_a_large_host_are_as_if_made_anew() {
         usize::try_from(random >> 33).unwrap() % limit
     };
     let mut lengths = Vec::new();
-    for now in 0..240_i64 {
-        let uptime = Duration::from_millis(now.unsigned_abs());
+    for step in 0..240_i64 {
         let mut happen = |id: &str, action: &str, now: i64| {
             // Every other one is of a service with one place, so that one replaces another.
             let mut attributes = json!({"name": id, "image": "i",
@@ -236,30 +279,30 @@ fn pieces_of_a_large_host_are_as_if_made_anew() {
             let line = json!({"Type": "container", "Action": action, "timeNano": nanos,
                               "Actor": {"ID": id, "Attributes": attributes}});
             let event = Event::parse(&line.to_string()).unwrap().unwrap();
-            if ledger.happened(&event, uptime) {
-                ledger.not_inspected(id, NotInspected::Gone);
+            if ledger.apply_event(&event, time(step)) == Next::Inspect {
+                ledger.inspect_failed(id, NotInspected::Gone, time(step));
             }
         };
-        let (come, go) = if now < 120 { (12, 1) } else { (1, 13) };
+        let (come, go) = if step < 120 { (12, 1) } else { (1, 13) };
         for _ in 0..come {
             let id = format!("{:02x}{:08x}", below(256), below(1 << 30));
             for action in ["create", "start", "die"] {
-                happen(&id, action, now);
+                happen(&id, action, step);
             }
             ids.push(id);
         }
         for _ in 0..go.min(ids.len()) {
             let id = ids.swap_remove(below(ids.len()));
-            happen(&id, "destroy", now);
+            happen(&id, "destroy", step);
         }
         if !ids.is_empty() {
-            happen(&ids[below(ids.len())], "start", now + 1);
+            happen(&ids[below(ids.len())], "start", step + 1);
         }
-        ledger.tell(uptime, false);
-        ledger.expire(uptime);
+        ledger.report(time(step), EventsCome::Never);
+        ledger.expire(time(step).uptime);
         let anew = shown(&mut Renderer::default(), &mut ledger);
         let shown = shown(&mut renderer, &mut ledger);
-        assert!(shown == anew, "after step {now}");
+        assert!(shown == anew, "after step {step}");
         lengths.push(ledger.exits().count());
     }
     assert!(lengths.iter().max() > Some(&1_000), "{lengths:?}");

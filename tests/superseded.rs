@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use docker_exit_exporter::engine::{Inspected, listing};
+use docker_exit_exporter::engine::Inspected;
 use docker_exit_exporter::exposition::Renderer;
-use docker_exit_exporter::ledger::{NotInspected, Taken};
+use docker_exit_exporter::ledger::{EventsCome, NotInspected};
 use serde_json::json;
 
 #[allow(dead_code)] // Shared with other tests, which use other parts of it.
@@ -94,21 +94,15 @@ fn the_newest_stands_in_whatever_state() {
         let mut host = Host::new();
         let mut listed = new.listed(host.now);
         (listed["State"], listed["Status"]) = (state.into(), status.into());
-        let text = json!([listed, old.listed(host.now)]).to_string();
-        let taken = Taken {
-            asked: at(host.now),
-            answered: at(host.now),
-            uptime: host.uptime(),
-            events_followed: false,
-        };
-        for id in host.ledger.listed(&listing(&text).unwrap(), taken) {
+        let listing = vec![listed, old.listed(host.now)];
+        for id in host.take_listing(listing) {
             let mut inspected = old.inspect(host.now);
-            if id == "new" {
+            if *id == *"new" {
                 let code = if status == "Created" { 0 } else { 127 };
                 let text = json!({"State": {"Status": state, "ExitCode": code}, "Created": at(60_000).to_string()});
                 inspected = Inspected::parse(&text.to_string()).unwrap();
             }
-            host.ledger.inspected(&id, &inspected, at(host.now), false);
+            host.take_inspect(&id, &inspected);
         }
         assert_eq!(host.exits(), exits, "{status}");
     }
@@ -126,31 +120,65 @@ fn a_crash_loop_alerts_by_its_newest_task() {
 }
 
 #[test]
-fn what_is_removed_supersedes_nobody_and_can_be_superseded() {
+fn what_is_superseded_stays_so_whatever_is_removed() {
     let labels = task("web", "1", "t");
     let mut a = Made::new("a", &labels, 0).died(1_000);
     let mut b = Made::new("b", &labels, 60_000).died(61_000);
     let mut host = Host::new();
     host.list(&[a.clone(), b.clone()]);
     assert_eq!(host.exits(), "(a) b");
-    // The newer one is removed: nobody is after either of them.
+    // The newer one is removed.
     host.now += 15_000;
     b.removed = Some(host.now);
     host.list(&[a.clone(), b.clone()]);
-    assert_eq!(host.exits(), "a b");
+    assert_eq!(host.exits(), "(a) b");
     // The slot is gone: both are shown for the retention.
     host.now += 15_000;
     a.removed = Some(host.now);
     host.list(&[a.clone(), b.clone()]);
-    assert_eq!(host.exits(), "a b");
+    assert_eq!(host.exits(), "(a) b");
     // It comes back.
     host.now += 15_000;
     let c = Made::new("c", &labels, host.now - 2_000);
     host.list(&[a, b, c]);
     assert_eq!(host.exits(), "(a) (b)");
-    host.ledger.tell(host.uptime(), false);
+    let now = host.time();
+    host.ledger.report(now, EventsCome::Never);
     assert!(host.ledger.expire(Duration::from_secs(86_400)));
     assert_eq!(host.exits(), "");
+}
+
+#[test]
+fn one_that_stood_between_two_looks_supersedes_too() {
+    let labels = task("web", "1", "t");
+    let a = Made::new("a", &labels, 0).died(1_000);
+    let b = Made::new("b", &labels, 60_000);
+    let mut host = Host::new();
+    host.list(std::slice::from_ref(&a));
+    assert_eq!(host.exits(), "a");
+    // It never ended, and nobody asked before it was removed.
+    host.happened(&b.event("create", 60_002));
+    host.happened(&b.event("destroy", 60_010));
+    let now = host.time();
+    host.ledger.expire(now.uptime);
+    assert_eq!(host.exits(), "(a)");
+}
+
+#[test]
+fn a_late_event_of_an_older_one_does_not_make_it_the_newer_one() {
+    let labels = task("web", "1", "t");
+    let a = Made::new("a", &labels, 138).died(144);
+    let b = Made::new("b", &labels, 149);
+    let mut host = Host::new();
+    host.now = 149;
+    host.list(std::slice::from_ref(&b));
+    // Both were made in one second, of which the listing tells no more.
+    host.now = 160;
+    for (_, event) in a.events().iter().chain(&b.clone().died(155).events()) {
+        host.happened(event);
+        host.exits();
+    }
+    assert_eq!(host.exits(), "(a) b");
 }
 
 #[test]
@@ -174,12 +202,12 @@ fn by_events_alone() {
     host.happened(&b.event("die", 60_500));
     assert_eq!(host.exits(), "(a) b");
     host.happened(&b.event("destroy", 60_600));
-    assert_eq!(host.exits(), "a b");
+    assert_eq!(host.exits(), "(a) b");
     // Of one that is known from its end alone nobody can say whether it was made after them, but
     // that it was made before the next.
     let c = Made::new("c", &labels, -60_000);
     host.happened(&c.event("die", 60_700));
-    assert_eq!(host.exits(), "a b c");
+    assert_eq!(host.exits(), "(a) b c");
     host.happened(&Made::new("d", &labels, 61_000).event("create", 61_002));
     assert_eq!(host.exits(), "(a) (b) (c)");
 }
@@ -271,15 +299,10 @@ fn times_that_are_none_spoil_nothing() {
             .map(|made| made.died(10_000).listed(600_000));
         listed[0]["Created"] = created.clone();
         let mut host = Host::new();
-        let taken = Taken {
-            asked: at(host.now),
-            answered: at(host.now),
-            uptime: host.uptime(),
-            events_followed: false,
-        };
-        let text = json!([listed[1], listed[0]]).to_string();
-        for id in host.ledger.listed(&listing(&text).unwrap(), taken) {
-            host.ledger.not_inspected(&id, NotInspected::Failed);
+        let [one, two] = listed;
+        for id in host.take_listing(vec![two, one]) {
+            let now = host.time();
+            host.ledger.inspect_failed(&id, NotInspected::Last, now);
         }
         assert_eq!(host.exits(), "(a) b", "{created}");
     }
@@ -302,7 +325,7 @@ fn the_labels_that_are_exported_and_those_that_collide_decide_nothing() {
         host.list(&all);
         assert_eq!(host.exits(), "(a) b", "{filter}");
         let engine = docker_exit_exporter::engine::EngineInfo::default();
-        let text = Renderer::default().render(true, true, &engine, &mut host.ledger);
+        let text = Renderer::default().render(true, true, &engine, &host.ledger);
         let text = text.plain();
         let metrics = Metrics::parse(&text);
         for (name, want) in [("a", 1.0), ("b", 0.0)] {

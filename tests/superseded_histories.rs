@@ -1,9 +1,9 @@
 //! Made-up histories of services, seen through events that come late or never and listings at any
-//! moment: in the end what is superseded is what was replaced.
+//! moment: in the end what is superseded is what was replaced, even if that is removed since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use docker_exit_exporter::engine::Event;
+use docker_exit_exporter::engine::{Action, Event};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -45,14 +45,14 @@ prop_compose! {
     }
 }
 
-/// Of each exit that is shown, whether it should be superseded when all is over.
-fn truth(all: &[Made], shown: &str) -> String {
-    let end = Millis::MAX;
+/// Of each exit that is shown, whether it should be superseded when all is over: a newer one of its
+/// place stands, or has stood, among those of which the ledger was told when they were made.
+fn truth(all: &[Made], told: &BTreeSet<String>, shown: &str) -> String {
     let one = |id: &str| {
         let it = all.iter().find(|it| it.id == id).unwrap();
         let has_place = it.labels != json!({});
-        let newer = |other: &&Made| other.labels == it.labels && other.created > it.created;
-        let is_superseded = has_place && all.iter().filter(newer).any(|it| it.stands(end));
+        let newer = |other: &Made| other.labels == it.labels && other.created > it.created;
+        let is_superseded = has_place && all.iter().any(|it| newer(it) && told.contains(&it.id));
         if is_superseded {
             format!("({id})")
         } else {
@@ -63,6 +63,18 @@ fn truth(all: &[Made], shown: &str) -> String {
         .split_whitespace()
         .map(|id| one(id.trim_matches(['(', ')'])));
     ids.collect::<Vec<_>>().join(" ")
+}
+
+/// The ids that are shown as superseded.
+fn superseded(shown: &str) -> BTreeSet<String> {
+    let ids = shown.split_whitespace().filter(|id| id.starts_with('('));
+    ids.map(|id| id.trim_matches(['(', ')']).to_owned())
+        .collect()
+}
+
+fn standing(all: &[Made], now: Millis) -> impl Iterator<Item = String> {
+    let standing = all.iter().filter(move |it| it.stands(now));
+    standing.map(|it| it.id.clone())
 }
 
 proptest! {
@@ -81,6 +93,7 @@ proptest! {
         let no_inspects = no_inspects && !events;
         let mut host = Host::new();
         host.no_inspects = no_inspects;
+        let mut told = BTreeSet::new();
         let mut steps: Vec<(Millis, Option<Event>)> = Vec::new();
         for made in all.iter().filter(|_| events) {
             let seen = made.events().into_iter().filter(|(time, _)| {
@@ -90,17 +103,28 @@ proptest! {
         }
         steps.extend(listings.iter().map(|time| (*time, None)));
         steps.sort_by_key(|(time, _)| *time);
+        let mut before = BTreeSet::new();
         for (now, event) in steps {
             host.now = now;
-            match event {
-                Some(event) => host.happened(&event),
-                None => host.list(&all),
+            if let Some(event) = event {
+                if event.action == Action::Create {
+                    told.insert(event.id.clone());
+                }
+                host.happened(&event);
+            } else {
+                told.extend(standing(&all, now));
+                host.list(&all);
             }
+            let shown = host.exits();
+            // What is superseded once stays so.
+            prop_assert!(before.is_subset(&superseded(&shown)), "{before:?} → {shown}");
+            before = superseded(&shown);
         }
         host.now = 600_000;
+        told.extend(standing(&all, host.now));
         host.list(&all);
         let shown = host.exits();
-        prop_assert_eq!(&shown, &truth(&all, &shown));
+        prop_assert_eq!(&shown, &truth(&all, &told, &shown));
         for made in all.iter().filter(|it| it.stands(host.now) && it.ended(host.now)) {
             prop_assert!(shown.contains(&made.id), "{shown} lacks {}", made.id);
         }

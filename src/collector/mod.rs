@@ -1,439 +1,220 @@
-//! The loop that owns the ledger: asks the Engine, keeps what it says, publishes the text.
+//! Asks one Engine and publishes what it says.
+//!
+//! The [`core`] decides. Around it is a thin shell: one thread owns the core, hands it what comes
+//! and carries out what it wants done, and never waits for the Engine. Other threads do that: one
+//! follows the events, some wait for answers.
 
-mod events;
-mod publish;
-mod said;
+mod askers;
+pub mod core;
+mod inbox;
+mod inspects;
+mod log_line;
+mod stream;
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
-
-use crate::cgroup::Layout;
 use crate::config::Config;
-use crate::engine::{self, Complaint, Engine, EngineInfo};
+use crate::engine::{Clock, Hangup};
 use crate::exposition::Renderer;
-use crate::ledger::{Ledger, NotInspected, Taken};
-use crate::publication::Publication;
-use crate::queue::Queue;
+use crate::ledger::Now;
+use crate::page::Snapshot;
+use crate::publication::{Publication, Published};
 use crate::telemetry::Telemetry;
-use crate::watcher::Message;
 
-use events::{Events, REPEATS_COME};
-use publish::Rendered;
-use said::{Line, Said};
+use askers::{Access, Askers, Request};
+use core::{Core, Count, ENGINE_QUEUE, Effect, Message};
+use inbox::Inbox;
+use log_line::ExitLine;
 
-/// Inspecting may take so long in one collection; what is left waits for the next, shown as far
-/// as the listing tells. At the start on a host with 20,000 stopped containers this is what lets
-/// the first text out.
-const INSPECTING: Duration = Duration::from_secs(10);
+/// Bytes of messages that may wait for the core: some 10,000 usual events. More wait in the Engine,
+/// which drops what is too much for it.
+const INBOX_BYTES: usize = 16 * 1024 * 1024;
 
-/// After so many inspects in a row that got no good answer, the rest waits for the next collection:
-/// it is the Engine, or a proxy that refuses them all.
-const FAILED_INSPECTS: u32 = 3;
-
-/// Known containers are shown for so many intervals without a listing that works, and at least for
-/// [`STALE_AFTER_AT_LEAST`].
-const STALE_AFTER_INTERVALS: u32 = 3;
-const STALE_AFTER_AT_LEAST: Duration = Duration::from_secs(45);
-
-/// After a listing that failed, the next may have to wait for so long beyond its interval.
-const AFTER_FAILURE: Duration = Duration::from_secs(5);
-
-/// What events bring is published at once, but not more often than this, so that a storm of them
-/// is gathered.
-const GATHER: Duration = Duration::from_millis(50);
-
-/// Between two publications passes at least so many times as long as the last one took: rendering
-/// for events takes no more than a fifth of a core, however many containers there are.
-const RENDERING_SHARE: u32 = 4;
-
-/// Inspecting what events tell of may put a publication off for so long.
-const INSPECTING_FRESH: Duration = Duration::from_millis(50);
-
-/// A daemon whose `/info` hangs is asked for it again after so long: it costs 10 s each time.
-const INFO_AGAIN: Duration = Duration::from_secs(300);
-
-/// What is kept back, since its event may come, is looked at again after so long.
-const TELL_AGAIN: Duration = Duration::from_millis(250);
-
-/// One of these inspects may take so long; the next listing has it tried again.
-const INSPECT_FRESH: Duration = Duration::from_millis(250);
-
-/// What the listing at the beginning of a stream leaves to events is listed once more after so
-/// long.
-const LIST_AGAIN: Duration = Duration::from_secs(4);
+/// Messages that are taken from the inbox at once.
+const BATCH: usize = 1000;
 
 /// Collects from one Engine and publishes.
 #[derive(Debug)]
 pub struct Collector {
-    engine: Engine,
-    ledger: Ledger,
-    known: EngineInfo,
-    /// When `/info` is to be asked for: at the start, after a failure, or when another daemon may
-    /// answer; `None` while it is known.
-    info_due: Option<Instant>,
-    /// What was said already, and is not said again.
-    said: Vec<Said>,
-    interval: Duration,
+    core: Core,
+    access: Access,
+    /// Events are wanted.
+    events: bool,
+    started: Instant,
+    /// Time that has been passed over, since nobody waits for it.
+    skipped: Duration,
+    renderer: Renderer,
     publication: Arc<Publication>,
     telemetry: Telemetry,
-    started: Instant,
-    last_success: Option<Instant>,
-    outage: Option<Outage>,
-    events: Events,
-    /// Containers whose end was told by an event, to be inspected.
-    fresh: Vec<String>,
-    /// What the ledger has told to be lost, of which the metric knows.
-    lost: u64,
-    /// Something is known that is not published.
-    dirty: bool,
-    renderer: Renderer,
-    /// What the published text was rendered from.
-    rendered: Option<Rendered>,
-    /// The published text has containers in it.
-    shows_containers: bool,
-    /// Not before then is anything published for events.
-    publish_at: Instant,
-}
-
-/// A time without a listing that worked.
-#[derive(Debug)]
-struct Outage {
-    since: Instant,
-    /// What the last listing failed by.
-    why: String,
-    /// What was said of it, so that nothing is said twice.
-    said: Vec<Complaint>,
 }
 
 impl Collector {
     /// A collector that has not asked for anything yet.
     #[must_use]
     pub fn new(config: &Config, publication: Arc<Publication>, telemetry: Telemetry) -> Self {
-        let requests = telemetry.engine_requests.clone();
+        let access = Access {
+            address: config.docker_host.clone(),
+            requests: telemetry.engine_requests.clone(),
+            clock: Clock::of(&config.docker_host),
+        };
         let mut collector = Self {
-            engine: Engine::new(config.docker_host.clone(), requests),
-            ledger: Ledger::new(
-                config.container_labels.clone(),
-                config.retention,
-                Timestamp::now(),
-            ),
-            known: EngineInfo::default(),
-            info_due: Some(Instant::now()),
-            said: Vec::new(),
-            interval: config.interval,
+            core: Core::new(config, ENGINE_QUEUE, access.clock.now()),
+            access,
+            events: config.events,
+            started: Instant::now(),
+            skipped: Duration::ZERO,
+            renderer: Renderer::default(),
             publication,
             telemetry,
-            started: Instant::now(),
-            last_success: None,
-            outage: None,
-            events: Events::new(config.events),
-            fresh: Vec::new(),
-            lost: 0,
-            dirty: false,
-            renderer: Renderer::default(),
-            rendered: None,
-            shows_containers: false,
-            publish_at: Instant::now(),
         };
         collector.publish();
         collector
     }
 
-    /// Collects at every interval and takes in what the watcher sends, for as long as the process
-    /// lives.
-    pub fn run(mut self, messages: &Queue<Message>) -> ! {
-        let mut next = Instant::now();
-        let mut stream_is_new = false;
+    /// Collects for as long as the process lives. `spawn` starts the thread that follows events.
+    ///
+    /// # Errors
+    /// If that cannot be started.
+    pub fn run<E>(
+        mut self,
+        spawn: impl FnOnce(Box<dyn FnOnce() + Send>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let inbox = Arc::new(Inbox::new(INBOX_BYTES));
+        let askers = Askers::new(self.access.clone(), Arc::clone(&inbox));
+        let hangup = Hangup::default();
+        let (follow, since) = mpsc::channel();
+        if self.events {
+            let (access, inbox) = (self.access.clone(), Arc::clone(&inbox));
+            let hangup = hangup.clone();
+            spawn(Box::new(move || {
+                askers::follow(&access, &hangup, &since, &inbox);
+            }))?;
+        }
         loop {
-            if Instant::now() >= next {
-                let start = Instant::now();
-                // Its error is in the log, once.
-                let worked = self.collect().is_ok();
-                // A slow Engine gets as long a pause as it took, and events their turn. One that
-                // was stuck may have come back.
-                let most = if worked { Duration::MAX } else { AFTER_FAILURE };
-                let pause = start.elapsed().min(most);
-                next = (next + self.interval).max(Instant::now() + pause);
-                let is_left = self.ledger.leaves_something_to_events();
-                if std::mem::take(&mut stream_is_new) && is_left {
-                    // The events of what happened before it may never come.
-                    next = next.min(Instant::now() + LIST_AGAIN);
-                }
-            }
-            if self.take_messages(messages, self.wake_at(next)) {
-                next = Instant::now();
-                stream_is_new = true;
-            }
-            self.inspect_fresh();
-            self.dirty |= self.ledger.expire(self.started.elapsed());
-            if self.dirty || self.ledger.keeps_something_back() {
-                self.tell();
-            }
-            let stale = self.shows_containers && !self.is_fresh();
-            if stale || (self.dirty && Instant::now() >= self.publish_at) {
-                self.publish();
-            }
-        }
-    }
-
-    /// When there is something to do although no message comes.
-    fn wake_at(&self, next: Instant) -> Instant {
-        let expiry = self
-            .ledger
-            .next_expiry()
-            .map(|uptime| self.started + uptime);
-        let stale = self.stale_at().filter(|_| self.shows_containers);
-        let publish = self.dirty.then_some(self.publish_at);
-        let keeps_back = self.ledger.keeps_something_back();
-        let tell = keeps_back.then(|| Instant::now() + TELL_AGAIN);
-        let all = [expiry, stale, publish, tell].into_iter().flatten();
-        all.fold(next, Instant::min)
-    }
-
-    /// Inspects what events told of, as far as that does not put their publication off for long.
-    fn inspect_fresh(&mut self) {
-        if self.fresh.is_empty() {
-            return;
-        }
-        let pending = std::mem::take(&mut self.fresh);
-        self.inspect(pending, INSPECTING_FRESH, INSPECT_FRESH);
-    }
-
-    /// Whether this is to be said, since it was not said yet.
-    fn is_news(&mut self, topic: Said) -> bool {
-        let is_news = !self.said.contains(&topic);
-        if is_news {
-            self.said.push(topic);
-        }
-        is_news
-    }
-
-    /// Whether something that was said is over now.
-    fn is_over(&mut self, topic: Said) -> bool {
-        let before = self.said.len();
-        self.said.retain(|it| *it != topic);
-        self.said.len() != before
-    }
-
-    /// Counts the new exits and says them in the log.
-    fn tell(&mut self) {
-        let uptime = self.started.elapsed();
-        for news in self.ledger.tell(uptime, self.events.come()) {
-            self.dirty = true;
-            if news.before_the_start {
-                log::debug!("{}", Line(&news));
-            } else {
-                log::info!("{}", Line(&news));
-            }
-        }
-        let workloads = self.ledger.workloads();
-        let count = i64::try_from(workloads.len()).unwrap_or(i64::MAX);
-        self.telemetry.workloads.set(count);
-        let dropped = &self.telemetry.workloads_dropped;
-        dropped.inc_by(workloads.dropped() - dropped.get());
-        if self.events.wanted {
-            self.tell_lost();
-        }
-    }
-
-    /// When the known containers are too old to be shown, unless a listing works before.
-    fn stale_at(&self) -> Option<Instant> {
-        let last = self.last_success?;
-        Some(last + stale_after(self.interval))
-    }
-
-    fn is_fresh(&self) -> bool {
-        self.stale_at().is_some_and(|at| Instant::now() < at)
-    }
-
-    /// Lists once, inspects what is new, publishes, and says in the log what there is to say.
-    ///
-    /// # Errors
-    /// The Engine's, if there was no listing. What was known stays published until it is stale.
-    pub fn collect(&mut self) -> Result<(), engine::Error> {
-        let start = Instant::now();
-        let result = self.list();
-        self.telemetry.collected(result.is_ok());
-        if result.is_ok() {
-            self.last_success = Some(Instant::now());
-            let now = Timestamp::now().as_duration().as_secs_f64();
-            self.telemetry.last_collection.set(now);
-        } else {
-            self.info_due = Some(Instant::now());
-        }
-        let took = start.elapsed().as_secs_f64();
-        self.telemetry.collection_duration.set(took);
-        self.report(result.as_ref().err());
-        self.tell();
-        self.publish();
-        result
-    }
-
-    fn list(&mut self) -> Result<(), engine::Error> {
-        if self.info_due.is_some_and(|due| due <= Instant::now()) {
-            self.ask_info()?;
-        }
-        let asked = self.engine.now();
-        let listing = self.engine.list()?;
-        let taken = Taken {
-            asked,
-            answered: listing.answered,
-            uptime: self.started.elapsed(),
-            events_followed: self.events.followed,
-        };
-        if self.known.identity != listing.identity {
-            // Another daemon than the one whose /info is known answers.
-            if self.last_success.is_some() {
-                self.info_due = Some(Instant::now());
-            }
-            self.known.identity = listing.identity;
-        }
-        if self.last_success.is_none() {
-            let ran = SignedDuration::try_from(self.started.elapsed()).unwrap_or_default();
-            let started = taken.answered.checked_sub(ran).unwrap_or(taken.answered);
-            self.ledger.set_started(started);
-        }
-        let pending = self.ledger.listed(&listing.containers, taken);
-        self.inspect(pending, INSPECTING, engine::limits::INSPECT);
-        if self
-            .events
-            .gap
-            .is_some_and(|open| open.elapsed() > REPEATS_COME)
-        {
-            self.lose_events();
-        }
-        Ok(())
-    }
-
-    /// Asks for `/info`, which is of use but not needed.
-    ///
-    /// # Errors
-    /// If there is no Engine to talk to at all.
-    fn ask_info(&mut self) -> Result<(), engine::Error> {
-        match self.engine.info() {
-            Ok(info) => {
-                self.ledger.set_layout(Layout::of(&info));
-                self.known.info = Some(info);
-                if self.is_over(Said::NoInfo) {
-                    log::info!("/info is answered again");
-                }
-                self.info_due = None;
-            }
-            Err(error) if error.is_unreachable() => return Err(error),
-            // It stays due, and what is known holds.
-            Err(error) if self.outage.is_some() && error.is_transport() => log::debug!("{error}"),
-            Err(error) => {
-                if self.is_news(Said::NoInfo) {
-                    log::warn!("the label id is taken to be /docker/<id>, since {error}");
-                }
-                self.known.info = None;
-                // A proxy's word is final; a daemon that was too busy is asked again.
-                let again = error.is_transport().then(|| Instant::now() + INFO_AGAIN);
-                self.info_due = again;
-            }
-        }
-        Ok(())
-    }
-
-    /// Inspects one after the other for as long as `for_all` lasts, each within `for_each`.
-    fn inspect(&mut self, pending: Vec<String>, for_all: Duration, for_each: Duration) {
-        let deadline = Instant::now() + for_all;
-        let mut failed_in_a_row = 0;
-        let mut left = pending.into_iter();
-        for id in left.by_ref() {
-            let asked = self.engine.now();
-            match self.engine.inspect(&id, for_each) {
-                Ok(inspected) => {
-                    let followed = self.events.followed;
-                    self.ledger.inspected(&id, &inspected, asked, followed);
-                    failed_in_a_row = 0;
-                }
-                // It went between listing and inspect: no error, and there is nothing more to know.
-                Err(error) if error.is_not_found() => {
-                    self.ledger.not_inspected(&id, NotInspected::Gone);
-                }
-                Err(error) => {
-                    self.ledger.not_inspected(&id, NotInspected::Failed);
-                    // That the Engine does not answer is said already.
-                    let is_said = self.outage.is_some() && error.is_transport();
-                    if !is_said && self.is_news(Said::NoInspect) {
-                        log::warn!("an exit is shown without time and details, since {error}");
-                    }
-                    failed_in_a_row += 1;
-                    if failed_in_a_row == FAILED_INSPECTS || error.is_transport() {
-                        break;
+            let until = self.started + self.core.wake_at().min(Duration::from_secs(3600));
+            let messages = inbox.take(BATCH, until);
+            let messages = messages.into_iter().chain([Message::Tick]);
+            for message in messages {
+                let now = self.now();
+                for effect in self.core.step(now, message) {
+                    match effect {
+                        // The thread that follows lives as long as this one.
+                        Effect::Follow(since) => drop(follow.send(since)),
+                        Effect::HangUp => hangup.hang_up(),
+                        effect => {
+                            if let Some(request) = self.carry_out(effect) {
+                                askers.ask(request, now);
+                            }
+                        }
                     }
                 }
             }
-            if Instant::now() >= deadline {
-                break;
-            }
-        }
-        for id in left {
-            self.ledger.not_inspected(&id, NotInspected::Postponed);
         }
     }
 
-    /// Says what an operator wants to know of a collection, and nothing twice.
-    fn report(&mut self, error: Option<&engine::Error>) {
-        let now = Instant::now();
-        if let Some(error) = error {
-            self.events.engine_was_down |= error.is_unreachable();
-            let outage = self.outage.get_or_insert(Outage {
-                since: now,
-                why: String::new(),
-                said: Vec::new(),
+    /// Lists once, inspects what is new, and publishes, on this thread.
+    ///
+    /// # Errors
+    /// Why there was no listing.
+    pub fn collect(&mut self) -> Result<(), String> {
+        self.core.ignore_events();
+        let mut engine = self.access.engine();
+        let mut messages = VecDeque::from([Message::Tick]);
+        let mut listed = false;
+        loop {
+            let message = messages.pop_front().unwrap_or_else(|| {
+                // Nobody answers any more, so it is time that is waited for.
+                let wake_at = self.core.wake_at();
+                self.skipped += wake_at.saturating_sub(self.now().uptime);
+                Message::Tick
             });
-            outage.why = error.to_string();
-            let complaint = error.complaint();
-            if outage.said.contains(&complaint) {
-                log::debug!("{error}");
-            } else {
-                outage.said.push(complaint);
-                let seconds = self.interval.as_secs();
-                log::warn!("{error}; trying again every {seconds} s");
+            listed |= matches!(message, Message::Listed(..));
+            for effect in self.core.step(self.now(), message) {
+                let published = matches!(effect, Effect::Publish);
+                if let Some(request) = self.carry_out(effect) {
+                    let is_listing = matches!(request, Request::List(_));
+                    messages.push_back(request.send(&mut engine, &self.access, self.now()));
+                    if is_listing && self.events {
+                        let all = Request::Remembered(jiff::Timestamp::UNIX_EPOCH);
+                        messages.push_back(all.send(&mut engine, &self.access, self.now()));
+                    }
+                }
+                if published && listed {
+                    return self.core.outage().map_or(Ok(()), |why| Err(why.to_owned()));
+                }
             }
-            return;
-        }
-        if let Some(outage) = self.outage.take() {
-            let seconds = now.duration_since(outage.since).as_secs();
-            log::info!("Docker answers, after {seconds} s without it");
-            self.said.clear();
-        }
-        if self.telemetry.successes() == 1 {
-            self.report_first();
         }
     }
 
-    /// The exits from before the start are told in one line.
-    fn report_first(&mut self) {
-        let total: u64 = self.ledger.states().map(|(_, count)| count).sum();
-        let exits = self.ledger.exits().count();
-        let failed = self.ledger.exits().filter(|it| it.exit.code != 0).count();
-        log::info!(
-            "Docker {} (API {}) has {total} containers; the last run of {exits} is over, \
-             of {failed} with a code other than 0",
-            self.known.version(),
-            self.known.identity.api_version
-        );
+    /// Does what is to be done; a request to the Engine is for others to send.
+    fn carry_out(&mut self, effect: Effect) -> Option<Request> {
+        match effect {
+            Effect::List(buffer) => return Some(Request::List(buffer)),
+            Effect::Inspect(id, within) => return Some(Request::Inspect(id, within)),
+            Effect::Info => return Some(Request::Info),
+            Effect::Remembered(since) => return Some(Request::Remembered(since)),
+            Effect::Follow(_) | Effect::HangUp => {}
+            Effect::Publish => self.publish(),
+            // Those from before the start are told in one line.
+            Effect::Report(report) if report.before_the_start => {
+                log::debug!("{}", ExitLine(&report));
+            }
+            Effect::Report(report) => log::info!("{}", ExitLine(&report)),
+            Effect::Log(level, line) => log::log!(level, "{line}"),
+            Effect::Count(count) => self.count(count),
+        }
+        None
     }
-}
 
-fn stale_after(interval: Duration) -> Duration {
-    (interval * STALE_AFTER_INTERVALS).max(STALE_AFTER_AT_LEAST)
-}
+    fn count(&self, count: Count) {
+        let telemetry = &self.telemetry;
+        match count {
+            Count::Collection(worked, took) => {
+                telemetry.collected(worked);
+                telemetry.collection_duration.set(took.as_secs_f64());
+            }
+            Count::LastCollection(at) => {
+                let at = at.as_duration().as_secs_f64();
+                telemetry.last_collection.set(at);
+            }
+            Count::Event(action) => telemetry.count_event(action),
+            Count::Lost(count) => telemetry.events_lost.inc_by(count),
+            Count::StreamUp(up) => {
+                telemetry.event_stream_up.set(up.into());
+                telemetry.event_stream_connects.inc_by(up.into());
+            }
+            Count::Workloads(count, dropped) => {
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                telemetry.workloads.set(count);
+                let counter = &telemetry.workloads_dropped;
+                counter.inc_by(dropped.saturating_sub(counter.get()));
+            }
+        }
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// Publishes what is known; renders only what has changed.
+    fn publish(&mut self) {
+        let start = Instant::now();
+        let (text, containers) = self.core.render(self.now(), &mut self.renderer);
+        let containers = match containers {
+            Some(containers) => Arc::new(containers),
+            None => Arc::clone(&self.publication.get().page.containers),
+        };
+        self.publication.set(Published {
+            text,
+            page: Arc::new(Snapshot::new(self.core.host(), containers)),
+            ready: self.core.is_ready(),
+        });
+        self.core.published(self.now(), start.elapsed());
+    }
 
-    #[test]
-    fn known_containers_stay_for_three_intervals_and_at_least_45_seconds() {
-        for (interval, want) in [(1, 45), (15, 45), (16, 48), (60, 180), (86400, 259_200)] {
-            let after = stale_after(Duration::from_secs(interval));
-            assert_eq!(after.as_secs(), want, "{interval}");
+    fn now(&self) -> Now {
+        Now {
+            uptime: self.started.elapsed() + self.skipped,
+            engine: self.access.clock.now(),
+            error: self.access.clock.error(),
         }
     }
 }

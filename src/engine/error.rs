@@ -43,10 +43,24 @@ pub enum Kind {
 }
 
 impl Error {
-    /// Whether the container that was asked for is gone.
+    /// Whether the container that was asked for is gone. Podman may say so with a 500 (podman
+    /// `libpod/define/errors.go`, `ErrNoSuchCtr`).
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        matches!(self.kind, Kind::Refused { status: 404, .. })
+        match &self.kind {
+            Kind::Refused { status: 404, .. } => true,
+            Kind::Refused {
+                status: 500,
+                message,
+            } => message.contains("no such container"),
+            _ => false,
+        }
+    }
+
+    /// Whether the answer did not come in time.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        matches!(self.kind, Kind::Http(http::Error::DeadlinePassed))
     }
 
     /// Whether a proxy, or the Engine, does not allow what was asked for. A 5xx is no such answer: a

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{signal, value};
 use jiff::Timestamp;
+use serde_json::value::RawValue;
+
+use super::{signal, value};
 
 /// Something that happened to a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,14 +28,26 @@ pub struct Event {
 pub enum Action {
     /// It was made.
     Create,
+    /// Someone reads its output; `docker run` does so before the start.
+    Attach,
+    /// It was connected to a network, as at each start.
+    Connect,
+    /// It was disconnected from a network, as after each end, and after a start that failed.
+    Disconnect,
     /// Its process was started.
     Start,
-    /// Its process ended.
-    Die,
+    /// Its health check succeeds.
+    Healthy,
+    /// Its health check fails.
+    Unhealthy,
     /// The kernel's OOM killer came.
     Oom,
     /// A signal was sent to it.
     Kill,
+    /// Its process ended.
+    Die,
+    /// It was stopped on request; comes after `die`.
+    Stop,
     /// It was removed; Podman says `remove`.
     Destroy,
     /// It has a new name.
@@ -46,12 +60,18 @@ pub enum Action {
 
 impl Action {
     /// All of them, in the order of their metric.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::Create,
+        Self::Attach,
+        Self::Connect,
+        Self::Disconnect,
         Self::Start,
-        Self::Die,
+        Self::Healthy,
+        Self::Unhealthy,
         Self::Oom,
         Self::Kill,
+        Self::Die,
+        Self::Stop,
         Self::Destroy,
         Self::Rename,
         Self::Pause,
@@ -63,10 +83,16 @@ impl Action {
     pub fn name(self) -> &'static str {
         match self {
             Self::Create => "create",
+            Self::Attach => "attach",
+            Self::Connect => "connect",
+            Self::Disconnect => "disconnect",
             Self::Start => "start",
-            Self::Die => "die",
+            Self::Healthy => "health_status: healthy",
+            Self::Unhealthy => "health_status: unhealthy",
             Self::Oom => "oom",
             Self::Kill => "kill",
+            Self::Die => "die",
+            Self::Stop => "stop",
             Self::Destroy => "destroy",
             Self::Rename => "rename",
             Self::Pause => "pause",
@@ -74,17 +100,25 @@ impl Action {
         }
     }
 
-    fn parse(word: &str) -> Option<Self> {
-        match word {
-            "died" => Some(Self::Die),
-            "remove" => Some(Self::Destroy),
-            word => Self::ALL.into_iter().find(|action| action.name() == word),
-        }
+    /// Reads an event's action. Those of networks are connecting and disconnecting, and no others.
+    fn parse(kind: &str, word: &str) -> Option<Self> {
+        let action = match word {
+            "died" => Self::Die,
+            "remove" => Self::Destroy,
+            word => Self::ALL.into_iter().find(|action| action.name() == word)?,
+        };
+        let of_network = matches!(action, Self::Connect | Self::Disconnect);
+        let is_of_kind = match kind {
+            "container" => !of_network,
+            "network" => of_network,
+            _ => false,
+        };
+        is_of_kind.then_some(action)
     }
 }
 
 /// Attributes that are not labels, which are kept whatever room the labels take.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "name",
     "image",
     "podId",
@@ -93,6 +127,7 @@ const OWN: [&str; 8] = [
     "execDuration",
     "signal",
     "oldName",
+    "health_status",
 ];
 
 impl Event {
@@ -105,17 +140,20 @@ impl Event {
             value::fields(line, ["Type", "Action", "Actor", "timeNano"])
                 .map_err(|error| error.to_string())?;
         let kind = kind.and_then(value::text).ok_or("it has no Type")?;
-        let action = action.and_then(value::text).ok_or("it has no Action")?;
-        let (true, Some(action)) = (kind == "container", Action::parse(&action)) else {
+        let word = action.and_then(value::text).ok_or("it has no Action")?;
+        let [id, attributes] = value::fields_of(actor, ["ID", "Attributes"]);
+        let Some(action) = Action::parse(&kind, &word).or_else(|| podman_health(&word, attributes))
+        else {
             return Ok(None);
         };
-        let [id, attributes] = value::fields_of(actor, ["ID", "Attributes"]);
+        let [container] = value::fields_of(attributes, ["container"]);
+        let of_network = kind == "network";
+        let id = if of_network { container } else { id };
         let id = id.and_then(value::text).filter(|id| !id.is_empty());
-        let nanos = value::scalar::<i64>(nanos).filter(|nanos| *nanos > 0);
-        let time = nanos.and_then(|nanos| Timestamp::from_nanosecond(nanos.into()).ok());
         let mut own = BTreeMap::new();
         let mut labels = value::Bounded::default();
-        value::for_each_value(attributes, |key, value| {
+        // Those of a network are not the container's.
+        value::for_each_value(attributes.filter(|_| !of_network), |key, value| {
             if !OWN.contains(&key.as_str()) {
                 labels.insert(key, value);
             } else if let Some(value) = value::text(value) {
@@ -124,9 +162,9 @@ impl Event {
         });
         own.append(&mut labels.labels);
         Ok(Some(Self {
-            id: id.ok_or("it has no Actor.ID")?.into_owned(),
+            id: id.ok_or("it has no container's id")?.into_owned(),
             action,
-            time: time.ok_or("it has no timeNano")?,
+            time: nanos.and_then(timestamp).ok_or("it has no timeNano")?,
             attributes: own,
         }))
     }
@@ -183,6 +221,9 @@ impl Event {
     pub fn labels(&self) -> BTreeMap<String, String> {
         let own: &[&str] = match self.action {
             Action::Die => &["exitCode", "containerExitCode", "execDuration"],
+            // Podman's.
+            Action::Destroy => &["containerExitCode"],
+            Action::Healthy | Action::Unhealthy => &["health_status"],
             Action::Kill => &["signal"],
             Action::Rename => &["oldName"],
             _ => &[],
@@ -194,6 +235,30 @@ impl Event {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
     }
+}
+
+/// Podman has the health in an attribute.
+fn podman_health(word: &str, attributes: Option<&RawValue>) -> Option<Action> {
+    let [health] = value::fields_of(attributes, ["health_status"]);
+    let health = health
+        .and_then(value::text)
+        .filter(|_| word == "health_status")?;
+    match &*health {
+        "healthy" => Some(Action::Healthy),
+        "unhealthy" => Some(Action::Unhealthy),
+        _ => None,
+    }
+}
+
+/// When an event of any type was made.
+pub(super) fn time(line: &str) -> Option<Timestamp> {
+    let [nanos] = value::fields(line, ["timeNano"]).ok()?;
+    timestamp(nanos?)
+}
+
+fn timestamp(nanos: &RawValue) -> Option<Timestamp> {
+    let nanos = value::scalar::<i64>(Some(nanos)).filter(|nanos| *nanos > 0)?;
+    Timestamp::from_nanosecond(nanos.into()).ok()
 }
 
 #[cfg(test)]
@@ -211,7 +276,9 @@ mod tests {
             ("network", "create"),
             ("container", "exec_die"),
             ("container", "exec_create: sh"),
-            ("container", "attach"),
+            ("container", "connect"),
+            ("image", "die"),
+            ("container", "health_status: starting"),
         ] {
             assert_eq!(event(kind, action, rest), Ok(None), "{kind} {action}");
         }
@@ -260,11 +327,36 @@ mod tests {
     #[test]
     fn podman_has_its_own_words() {
         let line = r#"{"Type":"container","Action":"remove","Actor":{"ID":"f00","Attributes":{
-            "containerExitCode":"5","exitCode":"0","name":"x","podId":""}},"timeNano":1}"#;
+            "containerExitCode":"5","name":"x","podId":""}},"timeNano":1}"#;
         let event = Event::parse(line).unwrap().unwrap();
         assert_eq!(event.action, Action::Destroy);
         assert_eq!(event.exit_code(), (Some(5), true));
-        assert!(!event.labels().contains_key("podId"));
+        assert!(event.labels().is_empty());
+    }
+
+    #[test]
+    fn a_networks_event_is_of_its_container() {
+        let line = r#"{"Type":"network","Action":"disconnect","Actor":{"ID":"n","Attributes":{
+            "container":"f00","name":"bridge","type":"bridge"}},"timeNano":1}"#;
+        let event = Event::parse(line).unwrap().unwrap();
+        assert_eq!((event.id.as_str(), event.name()), ("f00", ""));
+        assert_eq!(event.action, Action::Disconnect);
+        assert!(event.labels().is_empty());
+    }
+
+    #[test]
+    fn health_comes_in_two_ways() {
+        let health = |action: &str, attributes: &str| {
+            let line = format!(
+                r#"{{"Type":"container","Action":"{action}","Actor":{{"ID":"1","Attributes":{{{attributes}}}}},"timeNano":1}}"#
+            );
+            Event::parse(&line).unwrap().map(|event| event.action)
+        };
+        let unhealthy = Some(Action::Unhealthy);
+        assert_eq!(health("health_status: unhealthy", ""), unhealthy);
+        let podman = r#""health_status":"unhealthy""#;
+        assert_eq!(health("health_status", podman), unhealthy);
+        assert_eq!(health("health_status", ""), None);
     }
 
     #[test]

@@ -34,6 +34,14 @@ pub struct EngineInfo {
     pub info: Option<Info>,
 }
 
+impl Identity {
+    /// Whether it is Podman, which says `Libpod/5.8.2 (linux)` in each answer.
+    #[must_use]
+    pub fn is_podman(&self) -> bool {
+        self.server.starts_with("Libpod")
+    }
+}
+
 impl EngineInfo {
     /// The Engine's version: by `/info`, or else by the head of its answers
     /// (`Docker/28.5.2 (linux)`), which passes through a proxy that refuses `/info`.
@@ -65,6 +73,8 @@ pub struct Info {
     pub architecture: String,
     /// It is Podman's compatible API (which alone has `BuildahVersion`).
     pub podman: bool,
+    /// The daemon runs without root (`SecurityOptions` has `name=rootless`).
+    pub rootless: bool,
 }
 
 impl Info {
@@ -81,6 +91,7 @@ impl Info {
             kernel,
             architecture,
             buildah,
+            security,
         ] = fields(
             text,
             [
@@ -91,6 +102,7 @@ impl Info {
                 "KernelVersion",
                 "Architecture",
                 "BuildahVersion",
+                "SecurityOptions",
             ],
         )?;
         let text = |raw: Option<&RawValue>| {
@@ -105,6 +117,7 @@ impl Info {
             kernel_version: text(kernel),
             architecture: text(architecture),
             podman: buildah.is_some(),
+            rootless: security.is_some_and(|options| options.get().contains("\"name=rootless")),
         })
     }
 }

@@ -38,7 +38,8 @@ impl Listed<'_> {
     /// When it was made, in seconds since 1970.
     #[must_use]
     pub fn created(&self) -> Option<i64> {
-        scalar(self.created).filter(|second| *second > 0)
+        let is_time = |second: &i64| *second > 0 && Timestamp::from_second(*second).is_ok();
+        scalar(self.created).filter(is_time)
     }
 }
 
@@ -204,6 +205,8 @@ pub struct Inspected {
     pub code: Option<i64>,
     /// `State.Error`: why the last start failed; empty if it did not.
     pub error: String,
+    /// `State.Health.Status` is `unhealthy`; kept when the run ends.
+    pub unhealthy: bool,
     /// `State.OOMKilled`: the kernel killed the main process or a child of it in this run.
     pub oom_killed: bool,
     /// `State.StartedAt`: when the last run began; absent if there was none.
@@ -245,19 +248,29 @@ impl Inspected {
                 "HostConfig",
             ],
         )?;
-        let [status, code, error, oom_killed, started_at, finished_at] = fields_of(
+        let [
+            status,
+            code,
+            error,
+            oom_killed,
+            health,
+            started_at,
+            finished_at,
+        ] = fields_of(
             state,
             [
                 "Status",
                 "ExitCode",
                 "Error",
                 "OOMKilled",
+                "Health",
                 "StartedAt",
                 "FinishedAt",
             ],
         );
         let [image, docker_labels, stop_signal] =
             fields_of(config, ["Image", "Labels", "StopSignal"]);
+        let [health] = fields_of(health, ["Status"]);
         let [cgroup_parent] = fields_of(host_config, ["CgroupParent"]);
         let text = |raw: Option<&'_ RawValue>| Some(super::value::text(raw?)?.into_owned());
         let time = |raw| timestamp(&text(raw)?);
@@ -268,6 +281,7 @@ impl Inspected {
             state: text(status).and_then(|word| State::parse(&word)),
             code: scalar(code),
             error: error.unwrap_or_default().into_owned(),
+            unhealthy: text(health).is_some_and(|word| word == "unhealthy"),
             oom_killed: scalar(oom_killed) == Some(true),
             started_at: time(started_at),
             finished_at: time(finished_at),

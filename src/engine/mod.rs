@@ -1,34 +1,36 @@
 //! The Docker Engine, as far as this program asks it anything: four paths, all by GET.
 
 mod address;
+mod clock;
 mod error;
 mod event;
 mod info;
 mod json;
+mod remembered;
 mod signal;
+mod socket;
 mod status;
 mod stream;
 mod value;
 
-use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::fmt;
 use std::time::{Duration, Instant};
-use std::{fmt, io, thread};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use prometheus::IntCounter;
 
-use crate::deadline::Stream;
 use crate::http::{self, Connection, Head};
 
 pub use address::Address;
+pub use clock::{Clock, SAME_CLOCK};
 pub use error::{Complaint, Error, Kind};
 pub use event::{Action, Event};
 pub use info::{EngineInfo, Identity, Info};
 pub use json::{Inspected, Listed, listing};
+pub use remembered::Remembered;
 pub use signal::{Signals, signal_name};
+use socket::Connecting;
+pub use socket::{Hangup, Socket};
 pub use status::{Age, State, Status};
 pub use stream::{Line, Lines};
 pub use value::Labels;
@@ -42,6 +44,8 @@ pub mod limits {
     pub const LISTING: Duration = Duration::from_secs(30);
     /// The same for one container or for `/info`.
     pub const INSPECT: Duration = Duration::from_secs(10);
+    /// The same for what the Engine remembers of its events: it has that at hand.
+    pub const REMEMBERED: Duration = Duration::from_secs(3);
     /// The body of an inspect or of `/info`, in bytes. Usual are 5 KB; labels can make it larger.
     pub const INSPECT_BYTES: usize = 16 * 1024 * 1024;
     /// Containers of one listing.
@@ -57,24 +61,26 @@ pub mod limits {
     pub const ERROR_BYTES: usize = 64 * 1024;
 }
 
-/// Up to here two clocks are taken for one.
-const SAME_CLOCK: SignedDuration = SignedDuration::from_secs(3);
-
-/// A connected socket of either family.
-type Socket = Box<dyn Stream + Send>;
-
 const LIST: &str = "/containers/json?all=1";
 const INFO: &str = "/info";
 
-/// A listing: every container of the host, at one moment.
+/// An answer to `/containers/json`: every container of the host, at one moment.
 #[derive(Debug)]
-pub struct Listing<'a> {
-    /// The containers, in the Engine's order.
-    pub containers: Vec<Listed<'a>>,
+pub struct Listing {
+    /// The JSON, as it came.
+    pub body: Vec<u8>,
     /// Which Engine answered.
     pub identity: Identity,
-    /// When, by its clock.
-    pub answered: Timestamp,
+}
+
+impl Listing {
+    /// The containers, in the Engine's order.
+    ///
+    /// # Errors
+    /// [`Kind::Json`] if it is not the JSON of a listing.
+    pub fn containers(&self) -> Result<Vec<Listed<'_>>, Error> {
+        parse(LIST, &self.body, listing)
+    }
 }
 
 /// A client of one Engine. It keeps one connection alive and opens a new one when that is gone.
@@ -87,8 +93,9 @@ pub struct Engine {
     requests: IntCounter,
     /// The last body that was read; kept for its memory.
     body: Vec<u8>,
-    /// How far the Engine's clock is ahead of this host's.
-    ahead: SignedDuration,
+    /// The last answer has begun, and is a good one.
+    answered: bool,
+    clock: Clock,
 }
 
 impl fmt::Debug for Engine {
@@ -98,9 +105,10 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// A client that connects when it is first asked. `requests` counts what is sent.
+    /// A client that connects when it is first asked. `requests` counts what is sent, and `clock`
+    /// is set by what is answered.
     #[must_use]
-    pub fn new(address: Address, requests: IntCounter) -> Self {
+    pub fn new(address: Address, requests: IntCounter, clock: Clock) -> Self {
         let host = match &address {
             Address::Unix(_) => "docker".to_owned(),
             Address::Tcp(host_and_port) => host_and_port.clone(),
@@ -112,40 +120,24 @@ impl Engine {
             connecting: Connecting::default(),
             requests,
             body: Vec::new(),
-            ahead: SignedDuration::ZERO,
+            answered: false,
+            clock,
         }
     }
 
-    /// How far the Engine's clock is ahead of this host's, by the last answer.
-    #[must_use]
-    pub fn ahead(&self) -> SignedDuration {
-        self.ahead
-    }
-
-    /// The time of day by the Engine's clock, to which all that it says refers.
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        let now = Timestamp::now();
-        now.checked_add(self.ahead).unwrap_or(now)
-    }
-
-    /// All containers, by one request.
+    /// All containers, by one request. `body` is a buffer to read into.
     ///
     /// # Errors
     /// [`Error`], after at most [`limits::LISTING`].
-    pub fn list(&mut self) -> Result<Listing<'_>, Error> {
+    pub fn list(&mut self, body: Vec<u8>) -> Result<Listing, Error> {
+        self.body = body;
         let head = self.get(LIST, limits::LISTING, http::limits::BODY_BYTES)?;
+        let mut body = std::mem::take(&mut self.body);
         // A listing that was large once must not hold its memory for ever.
-        self.body.shrink_to(2 * self.body.len());
-        let identity = Identity::from(&head);
-        let answered = self.now();
-        // What comes after an answer that is none may be anything.
-        let containers =
-            parse(LIST, &self.body, listing).inspect_err(|_| self.connection = None)?;
+        body.shrink_to(2 * body.len());
         Ok(Listing {
-            containers,
-            identity,
-            answered,
+            body,
+            identity: Identity::from(&head),
         })
     }
 
@@ -177,21 +169,45 @@ impl Engine {
         parse(INFO, &self.body, Info::parse)
     }
 
+    /// What the Engine remembers of its last events, of all types, since then.
+    ///
+    /// # Errors
+    /// [`Error`], after at most [`limits::INSPECT`].
+    pub fn remembered(&mut self, since: Timestamp) -> Result<Remembered, Error> {
+        let path = remembered::path(since, self.clock.now());
+        let got = self.get(&path, limits::REMEMBERED, limits::INSPECT_BYTES);
+        // A stream that does not end at `until` has said all that it had to say by now.
+        let late = |error: &Error| matches!(error.kind, Kind::Http(http::Error::DeadlinePassed));
+        match got {
+            Err(error) if !(late(&error) && self.answered) => Err(error),
+            _ => {
+                let remembered = Remembered::parse(&self.body);
+                self.body = Vec::new();
+                Ok(remembered)
+            }
+        }
+    }
+
     /// Follows what happens to containers, from `since` on as far as the Engine remembers, over a
-    /// connection of its own. It returns only when that breaks.
-    pub fn follow(&mut self, since: Timestamp, tell: &mut impl FnMut(Line)) -> Error {
+    /// connection of its own. It returns only when that breaks, or is ended by `hangup`.
+    pub fn follow(
+        &mut self,
+        since: Timestamp,
+        hangup: &Hangup,
+        take: &mut impl FnMut(Line),
+    ) -> Error {
         let deadline = Instant::now() + limits::INSPECT;
         let kind = match self.connect(deadline) {
             Ok(connection) => {
+                hangup.holds(connection.get_ref());
                 self.requests.inc();
                 let path = stream::path(since);
-                let ahead = &mut self.ahead;
-                let mut took = |head: &Head| {
-                    if let Some(date) = head.header("date") {
-                        *ahead = self::ahead(date, Timestamp::now());
-                    }
-                };
-                stream::follow(connection, &self.host, &path, deadline, &mut took, tell)
+                let clock = &self.clock;
+                let asked = Timestamp::now();
+                let mut took = |head: &Head| clock.set_by(head, asked);
+                let end = stream::follow(connection, &self.host, &path, deadline, &mut took, take);
+                hangup.lets_go();
+                end
             }
             Err(kind) => kind,
         };
@@ -222,23 +238,15 @@ impl Engine {
 
     /// Gives back the memory of a body that was of no use, which may have been of any size.
     fn let_go<T>(&mut self, result: Result<T, Kind>) -> Result<T, Kind> {
-        if result.is_err() {
+        if result.is_err() && self.body.capacity() > limits::INSPECT_BYTES {
             self.body = Vec::new();
         }
         result
     }
 
     fn connect(&mut self, deadline: Instant) -> Result<Connection<Socket>, Kind> {
-        let stream = match &self.address {
-            Address::Unix(path) => {
-                let stream = self.connecting.connect(path, deadline);
-                stream.map(|stream| Box::new(stream) as Socket)
-            }
-            Address::Tcp(host_and_port) => {
-                connect_tcp(host_and_port, deadline).map(|stream| Box::new(stream) as Socket)
-            }
-        };
-        stream
+        let socket = self.connecting.connect(&self.address, deadline);
+        socket
             .map(Connection::new)
             .map_err(|error| error::unreachable(&self.address, &error))
     }
@@ -250,14 +258,15 @@ impl Engine {
         deadline: Instant,
         most: usize,
     ) -> Result<Head, Kind> {
+        let asked = Timestamp::now();
         self.requests.inc();
         self.body.clear();
+        self.answered = false;
         let (head, mut body) = connection
             .get(&self.host, path, Some(deadline))
             .map_err(Kind::Http)?;
-        if let Some(date) = head.header("date") {
-            self.ahead = ahead(date, Timestamp::now());
-        }
+        self.clock.set_by(&head, asked);
+        self.answered = head.status == 200;
         let result = if head.status == 200 {
             body.read_to_end(&mut self.body, most).map_err(Kind::Http)?;
             Ok(head)
@@ -269,68 +278,6 @@ impl Engine {
         }
         result
     }
-}
-
-/// How far a clock that shows this date (RFC 9110, 5.6.7) is ahead of `now`; nothing if that may be
-/// due to the whole seconds of the one, and the answer's way.
-fn ahead(date: &str, now: Timestamp) -> SignedDuration {
-    let date = jiff::fmt::rfc2822::parse(date).map(|date| date.timestamp());
-    let ahead = date.map_or(SignedDuration::ZERO, |date| date.duration_since(now));
-    if ahead.abs() <= SAME_CLOCK {
-        return SignedDuration::ZERO;
-    }
-    ahead
-}
-
-/// Connects to a Unix socket within a deadline, which the system does not offer: it waits for as
-/// long as the other side accepts nobody. So a thread waits, one at most.
-#[derive(Default)]
-struct Connecting {
-    waiting: Option<Receiver<io::Result<UnixStream>>>,
-}
-
-impl Connecting {
-    fn connect(&mut self, path: &Path, deadline: Instant) -> io::Result<UnixStream> {
-        let waiting = if let Some(waiting) = self.waiting.take() {
-            waiting
-        } else {
-            let (sender, waiting) = mpsc::sync_channel(1);
-            let path = path.to_owned();
-            let connect = move || {
-                // Nobody may wait for it any more.
-                let _ = sender.send(UnixStream::connect(path));
-            };
-            let thread = thread::Builder::new().name("connect".into());
-            thread.spawn(connect)?;
-            waiting
-        };
-        match waiting.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(result) => result,
-            Err(RecvTimeoutError::Timeout) => {
-                self.waiting = Some(waiting);
-                Err(io::ErrorKind::TimedOut.into())
-            }
-            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("no thread connects")),
-        }
-    }
-}
-
-fn connect_tcp(host_and_port: &str, deadline: Instant) -> io::Result<TcpStream> {
-    let mut last = io::Error::other("the host has no address");
-    for address in host_and_port.to_socket_addrs()? {
-        let left = deadline
-            .checked_duration_since(Instant::now())
-            .filter(|left| !left.is_zero())
-            .ok_or(io::ErrorKind::TimedOut)?;
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 fn parse<'a, T>(
@@ -358,24 +305,4 @@ fn escape(id: &str) -> String {
         }
     }
     path
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clocks() {
-        let now = Timestamp::from_second(1_795_336_870).unwrap();
-        for (date, want) in [
-            ("Sun, 22 Nov 2026 08:41:10 GMT", 0),
-            ("Sun, 22 Nov 2026 08:41:08 GMT", 0),
-            ("Sun, 22 Nov 2026 09:41:10 GMT", 3600),
-            ("Sun, 22 Nov 2026 08:41:00 GMT", -10),
-            ("yesterday", 0),
-            ("", 0),
-        ] {
-            assert_eq!(ahead(date, now).as_secs(), want, "{date}");
-        }
-    }
 }

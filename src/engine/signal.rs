@@ -89,6 +89,11 @@ impl Signals {
         }
     }
 
+    /// Adds those of another set.
+    pub fn add_all(&mut self, others: Self) {
+        self.0 |= others.0;
+    }
+
     /// Whether one of them asks a container to end that is stopped by `stop_signal`. A SIGHUP, say,
     /// asks it to read its settings again.
     #[must_use]

@@ -87,7 +87,8 @@ pub struct Status {
     pub state: Option<State>,
     /// Signed: Windows and Podman print codes outside 0–255.
     pub code: Option<i64>,
-    /// Absent where the text has none that is understood.
+    /// How long ago its last run ended or, of one that runs, began. Absent where the text has none
+    /// that is understood.
     pub age: Option<Age>,
 }
 
@@ -106,7 +107,7 @@ impl Status {
             None => Self {
                 state,
                 code: None,
-                age: None,
+                age: up(text).filter(|_| matches!(state, Some(State::Running | State::Paused))),
             },
         }
     }
@@ -119,6 +120,12 @@ fn ended(text: &str) -> Option<(i64, &str)> {
         .or_else(|| text.strip_prefix("Restarting ("))?;
     let (code, rest) = rest.split_once(')')?;
     Some((code.parse().ok()?, rest.trim_start()))
+}
+
+/// The age in `Up 5 minutes`, with ` (healthy)` or another remark behind it.
+fn up(text: &str) -> Option<Age> {
+    let age = text.strip_prefix("Up ")?;
+    parse_age(age.split(" (").next()?)
 }
 
 /// The state by the first word of `Status`, for an unknown word in `State`.
@@ -240,6 +247,15 @@ mod tests {
             Status::parse(None, "Restarting (1) 1 second ago").code,
             Some(1)
         );
+        for text in [
+            "Up 5 minutes",
+            "Up 5 minutes (healthy)",
+            "Up 5 minutes (Paused)",
+        ] {
+            let age = Status::parse(None, text).age.unwrap();
+            assert_eq!((age.min.as_secs(), age.max.as_secs()), (300, 360), "{text}");
+        }
+        assert_eq!(Status::parse(Some("exited"), "Up 5 minutes").age, None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{Event, limits};
 
 /// What is asked for. An unknown action is no error to any Engine; Podman says `died` in its
 /// filters (podman `libpod/events`), and `die` in its events.
-const FILTERS: &str = r#"{"type":["container"],"event":["create","start","die","died","oom","kill","destroy","remove","rename","pause","unpause"]}"#;
+const FILTERS: &str = r#"{"type":["container","network"],"event":["create","attach","connect","disconnect","start","health_status","oom","kill","die","died","stop","destroy","remove","rename","pause","unpause"]}"#;
 
 /// The path of a stream that begins with what was remembered since then, inclusive.
 pub(super) fn path(since: Timestamp) -> String {

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::EngineInfo;
 use crate::labels::push_label;
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::{Entry, Exit, Ledger};
 use crate::reason::Reason;
 
 pub(crate) use text::Segment;
@@ -57,9 +57,8 @@ impl Renderer {
         up: bool,
         fresh: bool,
         engine: &EngineInfo,
-        ledger: &mut Ledger,
+        ledger: &Ledger,
     ) -> Arc<Text> {
-        ledger.find_newest();
         replace(&mut self.host, host(up, fresh, engine, ledger));
         let mut segments = vec![Arc::clone(&self.host)];
         if fresh {
@@ -144,11 +143,15 @@ struct Samples {
 
 impl Samples {
     fn of(ledger: &Ledger, slots: Range<usize>) -> Self {
-        let bytes = |entry: Entry<'_>| entry.labels.len() + SAMPLE_BYTES;
-        let exits = ledger.exits_superseded(slots.clone());
-        let room = exits.map(|(entry, _)| bytes(entry)).sum();
-        let last_exits = ledger.last_exits_of(slots.clone());
-        let room_of_last = last_exits.map(bytes).sum();
+        let (mut room, mut room_of_last) = (0, 0);
+        for entry in ledger.entries(slots.clone()) {
+            let room = if entry.runs {
+                &mut room_of_last
+            } else {
+                &mut room
+            };
+            *room += entry.labels.len() + SAMPLE_BYTES;
+        }
         let mut samples = Self::default();
         for (number, family) in samples.families.iter_mut().enumerate() {
             family.reserve_exact(if number < LAST_CODE {
@@ -157,30 +160,31 @@ impl Samples {
                 room_of_last
             });
         }
-        for (entry, superseded) in ledger.exits_superseded(slots.clone()) {
-            samples.exit(&entry, superseded);
-        }
-        for entry in ledger.last_exits_of(slots) {
-            samples.last_exit(&entry);
+        for entry in ledger.entries(slots) {
+            if entry.runs {
+                samples.last_exit(&entry);
+            } else {
+                samples.exit(&entry);
+            }
         }
         samples
     }
 
-    fn exit(&mut self, entry: &Entry<'_>, superseded: bool) {
+    fn exit(&mut self, entry: &Entry<'_>) {
         let Entry { labels, exit, .. } = entry;
-        self.add(CODE, labels, Some(exit.code));
+        self.add(CODE, labels, exit.code);
         self.add(TIMESTAMP, labels, exit.finished_at.map(seconds));
         self.add(DURATION, labels, exit.duration.map(Seconds));
-        self.add_reason(REASON, labels, exit.reason);
-        self.add(SUPERSEDED, labels, Some(u8::from(superseded)));
+        self.add_reason(REASON, labels, exit);
+        self.add(SUPERSEDED, labels, Some(u8::from(entry.superseded)));
         self.add(RESTART_COUNT, labels, exit.restart_count);
     }
 
     fn last_exit(&mut self, entry: &Entry<'_>) {
         let Entry { labels, exit, .. } = entry;
-        self.add(LAST_CODE, labels, Some(exit.code));
+        self.add(LAST_CODE, labels, exit.code);
         self.add(LAST_TIMESTAMP, labels, exit.finished_at.map(seconds));
-        self.add_reason(LAST_REASON, labels, exit.reason);
+        self.add_reason(LAST_REASON, labels, exit);
     }
 
     fn add(&mut self, family: usize, labels: &str, value: Option<impl Display>) {
@@ -189,9 +193,12 @@ impl Samples {
         }
     }
 
-    fn add_reason(&mut self, family: usize, labels: &str, reason: Reason) {
-        let text = &mut self.families[family];
-        OF_CONTAINERS[family].sample_with_reason(text, labels, reason, 1);
+    /// A run that ended unseen has no code, and so no reason.
+    fn add_reason(&mut self, family: usize, labels: &str, exit: &Exit) {
+        if exit.code.is_some() {
+            let text = &mut self.families[family];
+            OF_CONTAINERS[family].sample_with_reason(text, labels, exit.reason, 1);
+        }
     }
 }
 
@@ -289,9 +296,9 @@ mod tests {
 
     #[test]
     fn without_anything_known_there_is_only_docker_up() {
-        let mut ledger = Ledger::new(Filter::default(), Duration::ZERO, Timestamp::UNIX_EPOCH);
+        let ledger = Ledger::new(Filter::default(), Duration::ZERO, Timestamp::UNIX_EPOCH);
         let engine = EngineInfo::default();
-        let text = Renderer::default().render(false, false, &engine, &mut ledger);
+        let text = Renderer::default().render(false, false, &engine, &ledger);
         let want = "# HELP docker_up Whether the last listing of the containers worked.\n\
                     # TYPE docker_up gauge\ndocker_up 0\n";
         assert_eq!(text.plain(), want);

@@ -33,6 +33,11 @@ impl<S: Stream> Connection<S> {
         self.idle
     }
 
+    /// The stream itself.
+    pub fn get_ref(&self) -> &S {
+        self.reader.get_ref().get_ref()
+    }
+
     /// Sends `GET path` and reads the head of the answer. Sending, the head and the body share the
     /// deadline; `None` waits for ever.
     ///

@@ -1,482 +1,381 @@
-//! One container: which of its runs are known to have ended, and how.
-//!
-//! A run is known from its `die` event, from a listing, or from an inspect, in any order, and more
-//! than once; it is counted once. What makes that possible is that the Engine makes its events,
-//! and answers inspects, under the container's lock: an inspect contains everything that was told
-//! by events up to the moment at which it was asked for.
-
-use std::time::Duration;
+//! One container: what its series are labelled with, where it stands, and its runs.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cgroup::Layout;
-use crate::engine::{Event, Inspected, Labels, Listed, Signals, State};
+use crate::engine::{Action, Event, Inspected, Labels, Listed};
 use crate::labels::{self, Filter};
 
-use super::exit::{Exit, OUT_OF_ORDER, later};
-use super::sighting::Sighting;
-use super::succession::{Birth, Known, Place};
-use super::workloads::Key;
-use super::{NotInspected, Taken};
+use super::exit::Exit;
+use super::place::{Birth, Place};
+use super::run::Runs;
+use super::workloads::{self, Key, Workloads};
+use super::{Entry, Now};
 
-/// A container that cannot be inspected is tried again after at most 2 to the power of so many
-/// listings: 16 minutes, if they are taken every 15 seconds.
-const LONGEST_PAUSE: u32 = 6;
-
-/// How far a listing may be behind: Docker 20.10 lists a container as running for up to 0.175 s
-/// after its `die` event.
-const LISTING_LAG: SignedDuration = SignedDuration::from_millis(200);
-
-/// A listing says nothing of a container for so long after its last event, to be on the safe side.
-const LISTING_IS_SURE: SignedDuration = SignedDuration::from_secs(1);
-
-/// How far the Engine's clock may be ahead of this host's.
-const LATEST_CLOCK: SignedDuration = SignedDuration::from_secs(60);
-
-/// While events are followed, what ended less than this ago is left to its event.
-const EVENT_COMES: SignedDuration = SignedDuration::from_secs(3);
-
-/// So many ends are remembered whose event has not come: where events are not followed none ever
-/// does, and where they are it is the last one or two.
-const WITHOUT_EVENT: usize = 8;
-
-/// SIGTERM, which stops a container that does not name another signal.
-const SIGTERM: u8 = 15;
-
-/// What a listing leaves to do for a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    /// All is known.
-    Nothing,
-    /// What it shows is so young that events know better.
-    Event,
-    /// To inspect it.
-    Inspect,
-}
-
+/// What is known of one container.
 #[derive(Debug, Default)]
 pub(super) struct Container {
-    pub(super) name: Box<str>,
-    pub(super) image: Box<str>,
-    /// Its Swarm service, or its Compose project and service.
-    pub(super) service: Box<str>,
+    name: Box<str>,
+    image: Image,
+    /// Its Swarm service, or its Compose project and service; empty if it is of none.
+    service: Box<str>,
     cgroup_parent: Box<str>,
-    /// The labels of its series, rendered once; empty until they are needed.
-    pub(super) labels: Box<str>,
-    /// What the labels were rendered from still holds.
-    labelled: bool,
-    /// Its image is known to be that of its configuration.
-    configured: bool,
-    /// The workload that its exits are counted for; `None` if there are too many.
-    pub(super) workload: Option<Key>,
+    labels: Rendered,
+    workload: Workload,
     /// What it holds of a service; `None` if it is of none.
-    pub(super) place: Option<Place>,
-    /// When it was made.
-    pub(super) birth: Birth,
-    /// Its labels were seen.
-    pub(super) introduced: bool,
-    /// It has a Docker label with the name of the attribute that has the code in a `die` event.
-    label_hides_code: bool,
-    stop_signal: Option<u8>,
+    place: Option<Place>,
+    birth: Birth,
+    /// Its Docker labels were seen.
+    introduced: bool,
+    /// A newer container holds its place, or has held it.
+    superseded: bool,
+    hides: Hides,
+    presence: Presence,
+    pub(super) runs: Runs,
+}
 
-    /// Its process is there.
-    pub(super) runs: bool,
-    /// When its present or last run began, by its event.
-    started: Option<Timestamp>,
-    /// What was sent to it in its present run, and whether the OOM killer came, by events.
-    signals: Signals,
-    oom_killed: bool,
-    /// How its last run ended.
-    pub(super) exit: Option<Exit>,
-    /// That was counted and told.
-    pub(super) told: bool,
-    /// Since which uptime it is kept back, since its event may come and tell more.
-    pub(super) kept_back: Option<Duration>,
-    /// The last run is inspected next, since its event was seen.
-    pub(super) awaits_inspect: bool,
-    /// When runs ended that are known, but whose `die` event has not come; and when it was known
-    /// to run again, before which that event must have been made.
-    without_event: Vec<(Timestamp, Option<Timestamp>)>,
-    /// What is known contains all events up to then.
-    known_until: Option<Timestamp>,
-    pub(super) last_event: Option<Timestamp>,
-    /// The last `die` event.
-    last_die: Option<Timestamp>,
-    /// Since when an exit is left to its event, which has not come.
-    left_to_event: Option<Timestamp>,
+/// Where a container is known from.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// From events or an inspect alone.
+    #[default]
+    Unlisted,
+    /// From the listing with this number, and others before.
+    Listed(u64),
+    /// It is removed since this uptime, which may be before the exporter's start.
+    Removed(SignedDuration),
+    /// It is removed, shown no more, and only kept for late events.
+    Buried,
+}
 
-    sighting: Option<Sighting>,
-    /// How often it was inspected in vain since its exit was first seen.
-    pub(super) failed_inspects: u32,
-    /// The number of the listing that had it last.
-    pub(super) listed: u64,
-    /// The uptime at which it was first known to be removed.
-    pub(super) gone: Option<Duration>,
-    /// It is shown no more, and only kept for late events.
-    pub(super) buried: bool,
+/// The name of the image that it was created from.
+#[derive(Debug, Default)]
+struct Image {
+    name: Box<str>,
+    /// It is that of the container's configuration, which no other replaces.
+    configured: bool,
+}
+
+/// The labels of its series, without braces.
+#[derive(Debug, Default)]
+struct Rendered {
+    text: Box<str>,
+    /// They are up to date.
+    current: bool,
+    /// What they are made of, for as long as the cgroup's path is not known.
+    source: Option<Box<Labels>>,
+}
+
+/// The workload that its exits are counted for.
+#[derive(Debug, Default)]
+enum Workload {
+    /// Its labels, or the name of its image, are not known yet.
+    #[default]
+    Unknown,
+    Joined(Key),
+    /// There are too many.
+    Refused,
+}
+
+/// Docker labels with the names of an event's own attributes, which they hide.
+#[derive(Debug, Default, Clone, Copy)]
+struct Hides {
+    code: bool,
+    signal: bool,
+    duration: bool,
 }
 
 impl Container {
+    pub(super) fn presence(&self) -> Presence {
+        self.presence
+    }
+
+    /// The uptime since which it is removed, if it is removed and not buried.
+    pub(super) fn removed(&self) -> Option<SignedDuration> {
+        match self.presence {
+            Presence::Removed(since) => Some(since),
+            _ => None,
+        }
+    }
+
+    /// Whether it is there, as far as is known.
+    pub(super) fn stands(&self) -> bool {
+        matches!(self.presence, Presence::Unlisted | Presence::Listed(_))
+    }
+
+    pub(super) fn set_presence(&mut self, presence: Presence) {
+        self.presence = presence;
+        if presence == Presence::Buried {
+            self.labels = Rendered::default();
+        }
+    }
+
+    /// The workload that its exits are counted for.
+    pub(super) fn workload(&self) -> Option<&Key> {
+        match &self.workload {
+            Workload::Joined(key) => Some(key),
+            Workload::Unknown | Workload::Refused => None,
+        }
+    }
+
+    /// Whether an inspect must tell the name of its image before its workload is known.
+    pub(super) fn lacks_workload(&self) -> bool {
+        matches!(self.workload, Workload::Unknown)
+    }
+
+    /// Counts it to its workload, from which it does not part, as soon as that is known. The name of
+    /// its image is `certain` if nobody will ever know a better one.
+    pub(super) fn join(&mut self, workloads: &mut Workloads, labels: &Labels, certain: bool) {
+        // A listing shows the image's id once the tag has moved on.
+        let named = self.image.configured || !self.image.name.starts_with("sha256:");
+        if self.lacks_workload() && (named || certain || workloads::is_of_service(labels)) {
+            let key = workloads::key(labels, &self.image.name);
+            let joined = workloads.join(&key);
+            self.workload = joined.map_or(Workload::Refused, Workload::Joined);
+        }
+    }
+
+    /// Counts it to its workload once more, which it has left when it was buried.
+    pub(super) fn rejoin(&mut self, workloads: &mut Workloads) {
+        if let Workload::Joined(key) = &self.workload {
+            let joined = workloads.join(key);
+            self.workload = joined.map_or(Workload::Refused, Workload::Joined);
+        }
+    }
+
+    /// Whether it has no exit to show, and none to report.
+    pub(super) fn has_nothing_to_show(&self) -> bool {
+        let shown =
+            self.runs.exit().is_some_and(|exit| !exit.is_doubtful()) && !self.runs.is_running();
+        !shown && !self.runs.is_open()
+    }
+
+    /// Takes in the Docker labels of one that is new.
+    pub(super) fn introduce(&mut self, labels: &Labels) {
+        self.introduced = true;
+        self.service = workloads::service(labels).into();
+        self.place = Place::of(labels);
+    }
+
+    /// Whether its Docker labels were seen.
+    pub(super) fn is_introduced(&self) -> bool {
+        self.introduced
+    }
+
+    /// Takes in which attributes of events its Docker labels hide.
+    pub(super) fn hide(&mut self, labels: &Labels) {
+        if labels.contains_key("signal") && !self.hides.signal {
+            self.runs.distrust_signals();
+        }
+        if labels.contains_key("exitCode") && !self.hides.code {
+            self.runs.distrust_code();
+        }
+        self.hides = Hides {
+            code: labels.contains_key("exitCode"),
+            signal: labels.contains_key("signal"),
+            duration: labels.contains_key("execDuration"),
+        };
+    }
+
+    /// Numbers it in the order of age, as it is known by its first event, or by its first listing.
+    pub(super) fn number(&mut self, seen: u64) {
+        self.birth.seen = seen;
+    }
+
+    /// Takes in its first event.
+    pub(super) fn appear(&mut self, at: Timestamp) {
+        self.birth.before = Some(at);
+    }
+
+    /// Whether it was made before this time, for all that is known.
+    pub(super) fn is_older_than(&self, time: Timestamp) -> bool {
+        self.birth.is_before(time)
+    }
+
+    /// Its place, and when it was made, if it may be after another there: of when it was made must be
+    /// known more than what came before, since a failure that is hidden is worse than one that is
+    /// shown.
+    pub(super) fn successor(&self) -> Option<(Place, Birth)> {
+        let place = self.place.filter(|_| self.birth.is_known());
+        place.map(|place| (place, self.birth))
+    }
+
+    /// Takes in the newest container in its place. What is superseded once stays so. Returns whether
+    /// that is news.
+    pub(super) fn supersede(&mut self, newest: impl Fn(&Place) -> Option<Birth>) -> bool {
+        let newest = self
+            .place
+            .filter(|_| !self.superseded)
+            .and_then(|it| newest(&it));
+        let now = newest.is_some_and(|newest| newest > self.birth);
+        self.superseded |= now;
+        now
+    }
+
+    /// Takes in what a listing says of its names.
+    pub(super) fn describe(&mut self, listed: &Listed<'_>) {
+        self.rename(&listed.name);
+        self.set_image(&listed.image, false);
+        self.birth.second = listed.created().or(self.birth.second);
+    }
+
     /// Takes in a name, if there is one.
-    pub(super) fn rename(&mut self, name: &str) {
+    fn rename(&mut self, name: &str) {
         if !name.is_empty() && *name != *self.name {
             self.name = name.into();
-            self.labelled = false;
+            self.labels.current = false;
         }
     }
 
-    /// Takes in an image's name: `configured` is the one that it was created from, which no other
-    /// replaces.
-    pub(super) fn take_image(&mut self, image: &str, configured: bool) {
-        if (configured || !self.configured) && !image.is_empty() {
-            if *image != *self.image {
-                self.image = image.into();
-                self.labelled = false;
+    fn set_image(&mut self, name: &str, configured: bool) {
+        if (configured || !self.image.configured) && !name.is_empty() {
+            if *name != *self.image.name {
+                self.image.name = name.into();
+                self.labels.current = false;
             }
-            self.configured = configured;
+            self.image.configured = configured;
         }
     }
 
-    /// Takes in its Docker labels, once.
-    pub(super) fn take_labels(&mut self, labels: &Labels) {
-        self.label_hides_code = labels.contains_key("exitCode");
+    /// Has its series' labels made anew, at once if it is known what of, or from the next labels that
+    /// are seen.
+    pub(super) fn relabel(&mut self, id: &str, layout: Option<Layout>, filter: &Filter) {
+        self.labels.current = false;
+        if let Some(labels) = self.labels.source.take() {
+            self.label(id, || *labels, true, layout, filter);
+        }
     }
 
-    /// Has its series' labels made anew, from the next labels that are seen.
-    pub(super) fn forget_labels(&mut self) {
-        self.labelled = false;
-    }
-
-    /// Renders its labels if they are needed and not what they should be. Those of an event are not
-    /// `certain`: what else it tells can hide some. Returns whether they were rendered.
+    /// Renders its labels if they are needed and not up to date. Those of an event are not `certain`:
+    /// what else it tells can hide some. Returns whether they were rendered.
     pub(super) fn label(
         &mut self,
         id: &str,
         labels: impl FnOnce() -> Labels,
         certain: bool,
-        layout: Layout,
+        layout: Option<Layout>,
         filter: &Filter,
     ) -> bool {
-        let is_due = !self.labelled && (self.exit.is_some() || self.sighting.is_some());
+        let is_due = !self.labels.current && self.runs.has_something_to_show();
         if is_due {
-            let path = layout.path(&self.cgroup_parent, id);
-            let block = labels::block(&path, &self.image, &self.name, &labels(), filter);
-            self.labels = block.into();
-            self.labelled = certain;
+            let path = layout.map(|layout| layout.path(&self.cgroup_parent, id));
+            let path = path.unwrap_or_default();
+            let labels = labels();
+            let block = labels::block(&path, &self.image.name, &self.name, &labels, filter);
+            self.labels = Rendered {
+                text: block.into(),
+                current: certain,
+                source: layout.is_none().then(|| Box::new(labels)),
+            };
         }
         is_due
     }
 
+    /// The bytes of its labels, if no listing has had it.
+    pub(super) fn labels_for_unlisted(&self) -> usize {
+        match self.presence {
+            Presence::Unlisted => self.labels.text.len(),
+            _ => 0,
+        }
+    }
+
     /// What a listing can change of what is shown, but for its labels.
     pub(super) fn outline(&self) -> impl PartialEq + use<> {
-        (self.runs, self.workload.is_some(), self.place, self.birth)
+        let joined = self.workload().is_some();
+        let shown = self.runs.exit().filter(|exit| !exit.is_doubtful());
+        let code = shown.map(|exit| exit.code);
+        (self.runs.is_running(), code, joined, self.place, self.birth)
     }
 
-    /// Its exit is shown, as one that is the last.
-    pub(super) fn is_shown(&self) -> bool {
-        self.exit.is_some() && !self.runs
-    }
-
-    /// Whether the last event is so young that a listing may not know of it. One from the future is
-    /// not: a clock was wrong.
-    pub(super) fn is_ahead_of(&self, taken: Taken) -> bool {
-        let ago = self
-            .last_event
-            .map(|event| taken.asked.duration_since(event));
-        ago.is_some_and(|ago| -LATEST_CLOCK < ago && ago < LISTING_IS_SURE)
-    }
-
-    /// Takes in an event's time.
-    pub(super) fn touch(&mut self, at: Timestamp) {
-        self.last_event = self.last_event.max(Some(at));
-        self.left_to_event = None;
-    }
-
-    /// Forgets what is needed only to show it.
-    pub(super) fn bury(&mut self) {
-        self.buried = true;
-        self.labels = Box::default();
-        self.labelled = false;
-    }
-
-    /// Takes in the Engine's time of day. If it went back, an older event is no repeated one.
-    pub(super) fn notice_time(&mut self, now: Timestamp) {
-        self.last_die = self.last_die.filter(|at| *at <= later(now, LATEST_CLOCK));
-    }
-
-    /// A `start` event.
-    pub(super) fn start(&mut self, at: Timestamp) {
-        if self.exit.as_ref().and_then(|exit| exit.died_at) > Some(at) {
-            return; // It comes out of order: that run is over.
-        }
-        self.signals = Signals::default();
-        self.oom_killed = false;
-        if self.known_until >= Some(at) {
-            if self.runs {
-                self.started.get_or_insert(at);
+    /// Takes in an event; returns an exit that is to be reported and is not, or no longer, the last.
+    pub(super) fn apply_event(&mut self, event: &Event, now: Now) -> Option<Exit> {
+        let (at, uptime) = (event.time, now.uptime);
+        let runs = &mut self.runs;
+        let mut open = None;
+        match event.action {
+            Action::Create => {
+                self.birth.event = Some(at);
+                runs.create(uptime);
             }
-            return;
-        }
-        self.runs = true;
-        self.started = Some(at);
-        self.sighting = None;
-        // Their events would have come before this one.
-        self.without_event.clear();
-    }
-
-    /// A `kill` event.
-    pub(super) fn kill(&mut self, signal: u8) {
-        self.signals.add(signal);
-    }
-
-    /// An `oom` event.
-    pub(super) fn oom(&mut self) {
-        self.oom_killed = true;
-    }
-
-    /// A `die` event. Returns an exit that it puts out of sight before it was told.
-    pub(super) fn die(&mut self, event: &Event) -> Option<Exit> {
-        let at = event.time;
-        let signals = std::mem::take(&mut self.signals);
-        let oom_killed = std::mem::take(&mut self.oom_killed);
-        if self.last_die >= Some(at) {
-            return None; // It is repeated: those of one container come in order.
-        }
-        self.last_die = Some(at);
-        self.without_event
-            .retain(|(_, again)| again.is_none_or(|again| at <= again));
-        let mut known = self.without_event.iter();
-        if let Some(place) = known.position(|(end, _)| *end <= later(at, OUT_OF_ORDER)) {
-            let (end, _) = self.without_event.remove(place);
-            if let Some(exit) = self.exit.as_mut().filter(|it| it.finished_at == Some(end)) {
-                exit.died_at = Some(at);
-                exit.signals = signals;
-                exit.oom_killed |= oom_killed;
-                exit.judge(self.stop_signal.unwrap_or(SIGTERM));
-            }
-            return None;
-        }
-        let started = self.started.filter(|started| *started <= at);
-        let ran = started.map(|started| at.duration_since(started));
-        let ran = ran.or_else(|| event.exec_duration()?.try_into().ok());
-        let (code, certain) = event.exit_code();
-        let mut exit = Exit::from_event(code.unwrap_or_default(), at, ran);
-        exit.code_in_doubt = code.is_none() || (self.label_hides_code && !certain);
-        exit.signals = signals;
-        exit.oom_killed = oom_killed;
-        exit.judge(self.stop_signal.unwrap_or(SIGTERM));
-        if self.known_until >= Some(at) {
-            // A run before the one that is known.
-            let newer = self.exit.as_ref().and_then(|exit| exit.finished_at);
-            if !self.runs || newer > Some(at) {
-                return Some(exit);
-            }
-            let runs = self.runs;
-            let untold = self.end(exit);
-            self.runs = runs;
-            return untold;
-        }
-        self.end(exit)
-    }
-
-    /// Makes this its last exit; returns the one before if that was not told yet.
-    fn end(&mut self, exit: Exit) -> Option<Exit> {
-        let before = self.exit.replace(exit);
-        let untold = before.filter(|_| !self.told);
-        self.told = false;
-        self.runs = false;
-        self.awaits_inspect = true;
-        self.left_to_event = None;
-        self.kept_back = None;
-        self.failed_inspects = 0;
-        self.sighting = None;
-        untold
-    }
-
-    /// Forgets how its last run ended, since another has ended that nobody saw; returns it if it was
-    /// not told yet.
-    pub(super) fn forget_exit(&mut self) -> Option<Exit> {
-        self.exit.take().filter(|_| !self.told)
-    }
-
-    /// Takes in what a listing says; returns what is to be done next.
-    pub(super) fn see(&mut self, listed: &Listed<'_>, taken: Taken) -> Next {
-        let status = listed.status;
-        if self.is_ahead_of(taken) {
-            return Next::Event;
-        }
-        match status.state {
-            Some(State::Created) => {
-                self.sighting = None;
-                self.inspect_if(true)
-            }
-            Some(state) if state.is_over() => {
-                let now = Sighting::new(status, taken);
-                let again = self.sighting.and_then(|before| now.after(&before));
-                let again = again.or_else(|| {
-                    let exit = self.exit.as_ref().filter(|_| !self.runs);
-                    exit.and_then(|exit| now.of(exit))
-                });
-                if again.is_none() {
-                    let young = now
-                        .ended
-                        .is_some_and(|(_, latest)| taken.asked < later(latest, EVENT_COMES));
-                    if taken.events_followed && young && self.leave_to_event(taken.asked) {
-                        return Next::Event;
-                    }
-                    self.failed_inspects = 0;
-                } else {
-                    self.left_to_event = None;
+            Action::Attach | Action::Connect => runs.try_start(at),
+            Action::Start => open = runs.start(at, uptime),
+            Action::Healthy => runs.course_at(at).unhealthy = false,
+            Action::Unhealthy => runs.course_at(at).unhealthy = true,
+            Action::Oom => runs.course_at(at).oom_killed = true,
+            Action::Kill => {
+                // Podman's has none. What is no signal is a Docker label that hides it.
+                if event.attributes.contains_key("signal") {
+                    let signal = event.signal().filter(|_| !self.hides.signal);
+                    runs.course_at(at).kill(signal);
                 }
-                let sighting = *self.sighting.insert(again.unwrap_or(now));
-                self.inspect_if(!sighting.settled)
             }
-            Some(_) => {
-                if !self.runs {
-                    self.runs = true;
-                    self.started = None;
-                    self.know_from(taken.asked);
-                    for (_, again) in &mut self.without_event {
-                        again.get_or_insert(taken.asked);
-                    }
-                }
-                self.sighting = None;
-                self.left_to_event = None;
-                Next::Nothing
+            Action::Die => {
+                let (code, certain) = event.exit_code();
+                let doubtful = self.hides.code && !certain;
+                let ran = event.exec_duration().filter(|_| !self.hides.duration);
+                let ran = ran.and_then(|ran| SignedDuration::try_from(ran).ok());
+                open = runs.die(at, code, doubtful, ran, uptime);
             }
-            None => Next::Nothing,
+            Action::Stop => runs.stop(at),
+            Action::Destroy => open = runs.remove(at, uptime, true),
+            Action::Disconnect | Action::Rename | Action::Pause | Action::Unpause => {}
+        }
+        self.runs.note_event(at, uptime);
+        open
+    }
+
+    /// Takes in the names that an event tells. Only some have all labels, since what else they tell
+    /// can hide some.
+    pub(super) fn describe_by_event(&mut self, event: &Event) {
+        if matches!(event.action, Action::Connect | Action::Disconnect) {
+            return; // They have the network's.
+        }
+        self.rename(event.name());
+        if self.lacks_workload() || matches!(event.action, Action::Create | Action::Start) {
+            self.set_image(event.image(), true);
         }
     }
 
-    /// A listing that tells something new contains the events up to a moment before it.
-    fn know_from(&mut self, asked: Timestamp) {
-        let known = asked.checked_sub(LISTING_LAG).ok();
-        self.known_until = self.known_until.max(known);
-    }
-
-    /// Leaves an exit to its event, but not for long: a stream can be dead without a sign.
-    pub(super) fn leave_to_event(&mut self, now: Timestamp) -> bool {
-        now < later(*self.left_to_event.get_or_insert(now), EVENT_COMES)
-    }
-
-    /// Takes in an inspect that was asked for at this time; returns an exit that it puts out of
-    /// sight before it was told.
-    pub(super) fn inspected(
-        &mut self,
-        inspected: &Inspected,
-        asked: Timestamp,
-        events_followed: bool,
-    ) -> Option<Exit> {
+    /// Takes in what an inspect tells besides the runs.
+    pub(super) fn describe_by_inspect(&mut self, inspected: &Inspected) {
         if let Some(image) = &inspected.image {
-            self.take_image(image, true);
+            self.set_image(image, true);
         }
         if inspected.cgroup_parent != *self.cgroup_parent {
             self.cgroup_parent = inspected.cgroup_parent.as_str().into();
-            self.labelled = false;
+            self.labels.current = false;
         }
-        self.birth.learn(inspected.created, Known::Exactly);
-        self.stop_signal = inspected.stop_signal.or(self.stop_signal);
-        self.failed_inspects = 0;
-        self.awaits_inspect = false;
-        if inspected.runs() && self.sighting.is_none() {
-            // It runs again since its event; the end of the run before is all that is left of it.
-            let ended = self.exit.as_mut().filter(|exit| !exit.inspected);
-            if let Some(exit) = ended.filter(|exit| exit.died_at >= inspected.finished_at) {
-                exit.finished_at = inspected.finished_at.or(exit.finished_at);
-                exit.restart_count = inspected.restart_count;
-                exit.judge(self.stop_signal.unwrap_or(SIGTERM));
-            }
-            return None;
-        }
-        let listed_code = self.sighting.and_then(|sighting| sighting.code);
-        let Some(exit) = Exit::from_inspect(listed_code, inspected) else {
-            if inspected.state == Some(State::Created) {
-                self.exit = None;
-            }
-            return None;
-        };
-        if !inspected.runs() && self.last_event <= Some(asked) {
-            self.runs = false;
-        }
-        let was_known = self.sighting.is_none_or(|sighting| sighting.known);
-        if let Some(sighting) = &mut self.sighting {
-            // While it runs, not all is known of the run that the listing showed.
-            sighting.settled = !inspected.runs();
-            sighting.known = true;
-            if let Some(finished) = exit.finished_at {
-                sighting.narrow(finished);
-            }
-        }
-        let began = inspected.started_at.filter(|_| !inspected.runs());
-        if let Some(known) = &mut self.exit {
-            // An exit of which only the code is known is told apart by what was seen of it.
-            let has_times = known.inspected || known.finished_at.is_some();
-            let may_be_it = has_times || (was_known && !self.runs);
-            if may_be_it && known.is_of_the_run(&exit, began) {
-                known.learn(exit);
-                known.judge(self.stop_signal.unwrap_or(SIGTERM));
-                return None;
-            }
-        }
-        let young = exit
-            .finished_at
-            .is_some_and(|finished| asked < later(finished, EVENT_COMES));
-        let ahead = self.last_event > Some(asked);
-        if (ahead || (events_followed && young)) && self.leave_to_event(asked) {
-            // Its event comes. If it does not, the next listing shows it again.
-            self.sighting = None;
-            return None;
-        }
-        let sighting = self.sighting;
-        self.expect_event(exit.finished_at);
-        let untold = self.end(exit);
-        self.sighting = sighting;
-        self.awaits_inspect = false;
-        self.runs = inspected.runs();
-        self.known_until = self.known_until.max(Some(asked));
-        untold
+        self.birth.exact = inspected.created.or(self.birth.exact);
+        self.hide(&inspected.labels);
     }
 
-    /// Takes in that it could not be inspected: what its event or the listing tells must do.
-    /// Returns an exit that this puts out of sight before it was told.
-    pub(super) fn not_inspected(&mut self, why: NotInspected) -> Option<Exit> {
-        let failed_inspects = self.failed_inspects + u32::from(why == NotInspected::Failed);
-        self.failed_inspects = failed_inspects;
-        self.awaits_inspect = false;
-        let sighting = self.sighting.as_mut()?;
-        sighting.settled = why == NotInspected::Gone;
-        if std::mem::replace(&mut sighting.known, true) {
-            return None;
-        }
-        let sighting = *sighting;
-        let exit = Exit::from_code(sighting.code?);
-        self.know_from(sighting.asked);
-        // A run that may have ended then began before.
-        self.known_until = self.known_until.max(sighting.ended.map(|ended| ended.1));
-        self.expect_event(sighting.ended.map(|ended| ended.0));
-        let untold = self.end(exit);
-        self.sighting = Some(sighting);
-        self.failed_inspects = failed_inspects;
-        self.awaits_inspect = false;
-        untold
+    /// What is shown of it: its exit, with its labels.
+    pub(super) fn entry<'a>(&'a self, id: &'a str) -> Option<Entry<'a>> {
+        let exit = self.runs.exit().filter(|it| it.can_be_shown())?;
+        let removed = self.removed().is_some();
+        // One that ended unseen is found without labels: the next listing tells them.
+        let hidden = self.presence == Presence::Buried
+            || (removed && self.runs.is_running())
+            || self.labels.text.is_empty();
+        (!hidden).then_some(Entry {
+            id,
+            name: &self.name,
+            image: &self.image.name,
+            labels: &self.labels.text,
+            service: &self.service,
+            removed,
+            superseded: self.superseded,
+            runs: self.runs.is_running(),
+            last_event: self.runs.newest(),
+            exit,
+        })
     }
 
-    /// Remembers that a run ended whose event may come yet.
-    fn expect_event(&mut self, end: Option<Timestamp>) {
-        if self.without_event.len() == WITHOUT_EVENT {
-            self.without_event.remove(0);
-        }
-        self.without_event.extend(end.map(|end| (end, None)));
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
-    /// An inspect if one is needed and it is its turn in this listing: after each inspect in vain,
-    /// half as often, since one that hangs holds up the others.
-    fn inspect_if(&self, needed: bool) -> Next {
-        let every = 1 << self.failed_inspects.min(LONGEST_PAUSE);
-        if needed && self.listed % every == 0 {
-            Next::Inspect
-        } else {
-            Next::Nothing
-        }
+    pub(super) fn image(&self) -> &str {
+        &self.image.name
     }
 }

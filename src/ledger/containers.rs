@@ -77,6 +77,13 @@ impl Containers {
         self.slots[slot(id)].revision = revision;
     }
 
+    /// Says that all containers are others since this revision.
+    pub(super) fn touch_all(&mut self, revision: u64) {
+        self.slots
+            .iter_mut()
+            .for_each(|slot| slot.revision = revision);
+    }
+
     /// The last revision that changed any of these slots.
     pub(super) fn revision(&self, slots: Range<usize>) -> u64 {
         let revisions = self.slots[slots].iter().map(|slot| slot.revision);

@@ -4,52 +4,86 @@
 mod container;
 mod containers;
 mod exit;
-mod news;
+mod place;
 mod removal;
+mod report;
+mod run;
 mod sighting;
-mod succession;
+mod tolerance;
 mod workloads;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cgroup::Layout;
-use crate::engine::{Action, Event, Inspected, Labels, Listed, State};
+use crate::engine::{Action, Event, Inspected, Listed, SAME_CLOCK, State};
 use crate::labels::Filter;
 
-use container::{Container, Next};
+use container::Presence;
 use containers::{Containers, SLOTS};
 pub use exit::Exit;
-pub use news::News;
+use exit::later;
+use place::{Birth, Place};
 use removal::Removals;
-use succession::{Birth, Known, Place};
+pub use report::{EventsCome, ExitReport};
+use run::Want;
 pub use workloads::Workloads;
 
-/// When a listing was taken.
-#[derive(Debug, Clone, Copy)]
-pub struct Taken {
-    /// The time of day just before it was asked for.
-    pub asked: Timestamp,
-    /// The time of day when it had come.
-    pub answered: Timestamp,
-    /// Time that only goes forward, for what expires.
+/// A moment, by two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Since the start of the exporter; only goes forward.
     pub uptime: Duration,
-    /// The Engine's events come in, so that an exit that is a moment old is best left to its event.
-    pub events_followed: bool,
+    /// The time of day by the Engine's clock.
+    pub engine: Timestamp,
+    /// How far that may be off.
+    pub error: SignedDuration,
+}
+
+/// When the Engine was asked for something.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking {
+    /// Just before the request.
+    pub asked: Now,
+    /// When the answer had come.
+    pub answered: Now,
 }
 
 /// Why a container was not inspected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotInspected {
-    /// It was removed before; there is nothing more to know.
+    /// It is removed; there is nothing more to know.
     Gone,
-    /// The Engine gave no good answer.
+    /// There was no good answer; it will be asked again soon.
     Failed,
-    /// Its turn did not come.
-    Postponed,
+    /// There was no good answer, once too often.
+    Last,
+}
+
+/// What an event has to be done about its container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing.
+    Nothing,
+    /// To inspect it now.
+    Inspect,
+    /// To inspect it in a moment, if nothing more happens to it: its start may fail, and no event
+    /// tells of that.
+    InspectSoon,
+    /// Not to inspect it after all.
+    DoNotInspect,
+}
+
+/// Containers that are to be inspected, of a listing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Those whose exit is new, or otherwise not explained.
+    pub unexplained: Vec<Box<str>>,
+    /// Those that were created and may have failed to start.
+    pub created: Vec<Box<str>>,
 }
 
 /// An exit, with the container that it belongs to.
@@ -67,6 +101,10 @@ pub struct Entry<'a> {
     pub service: &'a str,
     /// It is removed.
     pub removed: bool,
+    /// A newer container holds its place in a service, or has held it.
+    pub superseded: bool,
+    /// It runs again.
+    pub runs: bool,
     /// When it did something last, by its events.
     pub last_event: Option<Timestamp>,
     /// How its last run ended.
@@ -75,7 +113,10 @@ pub struct Entry<'a> {
 
 /// So many containers may be known from events alone until a listing has them: what an Engine tells
 /// of more than that is lost.
-const UNLISTED: usize = 20_000;
+const MAX_UNLISTED: usize = 20_000;
+
+/// The same in bytes of their labels.
+const MAX_UNLISTED_BYTES: usize = 16 * 1024 * 1024;
 
 /// All containers of one host.
 #[derive(Debug)]
@@ -84,31 +125,33 @@ pub struct Ledger {
     /// How many containers the last listing had in each state, in the order of [`State::ALL`].
     states: [u64; State::ALL.len()],
     workloads: Workloads,
-    /// Exits that were put out of sight before they were told.
-    overtaken: Vec<News>,
-    /// Runs of which it is known that they ended, and not how.
+    /// Exits to report that are not, or no longer, the last of their container.
+    overtaken: Vec<ExitReport>,
+    /// Runs that ended unseen.
     lost: u64,
-    layout: Layout,
+    layout: Option<Layout>,
+    /// Whether it is Podman, once that is known.
+    podman: Option<bool>,
     filter: Filter,
-    retention: Duration,
+    retention: SignedDuration,
     started: Timestamp,
     listings: u64,
     /// Containers that are known from events alone, and are not removed.
     unlisted: usize,
+    /// The bytes of the labels of those since the last listing.
+    unlisted_bytes: usize,
     /// How many containers were seen for the first time, at most.
     seen: u64,
-    leaves_to_events: bool,
-    keeps_back: bool,
-    /// Containers with an exit that is not told, to be looked at by [`Ledger::tell`].
-    untold: BTreeSet<Box<str>>,
+    /// Containers of which something is not reported yet.
+    open: BTreeSet<Box<str>>,
     removals: Removals,
-    /// Of each place the newest container that stood when the revision was the second of these.
-    newest: (HashMap<Place, Birth>, u64),
+    /// The revision at which it was found out who supersedes whom.
+    superseded_at: u64,
     revision: u64,
 }
 
 impl Ledger {
-    /// An empty ledger of an exporter that started at this time of day. An exit stays for
+    /// An empty ledger of an exporter that started at this time of the Engine. An exit stays for
     /// `retention` after its container was removed.
     #[must_use]
     pub fn new(filter: Filter, retention: Duration, started: Timestamp) -> Self {
@@ -118,18 +161,18 @@ impl Ledger {
             workloads: Workloads::default(),
             overtaken: Vec::new(),
             lost: 0,
-            layout: Layout::default(),
+            layout: None,
+            podman: None,
             filter,
-            retention,
+            retention: retention.try_into().unwrap_or(SignedDuration::MAX),
             started,
             listings: 0,
             unlisted: 0,
+            unlisted_bytes: 0,
             seen: 0,
-            leaves_to_events: false,
-            keeps_back: false,
-            untold: BTreeSet::new(),
+            open: BTreeSet::new(),
             removals: Removals::default(),
-            newest: Default::default(),
+            superseded_at: 0,
             revision: 0,
         }
     }
@@ -139,24 +182,35 @@ impl Ledger {
         self.started = started;
     }
 
-    /// Says how the Engine lays out cgroups, which the label `id` shows.
-    pub fn set_layout(&mut self, layout: Layout) {
+    /// When the exporter started, by the clock of the Engine.
+    #[must_use]
+    pub fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    /// Says whether it is Podman.
+    pub fn set_podman(&mut self, podman: bool) {
+        self.podman = Some(podman);
+    }
+
+    /// Says how the Engine lays out cgroups, which the label `id` shows. While that is not known the
+    /// label is left out.
+    pub fn set_layout(&mut self, layout: Option<Layout>) {
         if self.layout != layout {
             self.layout = layout;
-            for (_, container) in self.containers.iter_mut() {
-                container.forget_labels();
+            for (id, container) in self.containers.iter_mut() {
+                container.relabel(id, layout, &self.filter);
             }
+            self.revision += 1;
+            self.containers.touch_all(self.revision);
         }
     }
 
-    /// Takes in a listing and returns the ids of the containers that are to be inspected: those
-    /// whose exit is new, and `created` ones, of whose failed start no listing tells. Those that
-    /// were inspected in vain before come last.
-    pub fn listed(&mut self, containers: &[Listed<'_>], taken: Taken) -> Vec<String> {
+    /// Takes in a listing and returns which containers are to be inspected.
+    pub fn apply_listing(&mut self, containers: &[Listed<'_>], times: &Asking) -> Pending {
         self.listings += 1;
         let states = std::mem::take(&mut self.states);
-        self.leaves_to_events = false;
-        let mut pending = Vec::new();
+        let mut pending = Pending::default();
         let seen = self.number(containers);
         for (listed, seen) in containers.iter().zip(seen) {
             // An id is copied only if it is new.
@@ -164,66 +218,55 @@ impl Ledger {
                 Some(container) => container,
                 None => self.containers.get_or_insert(&listed.id),
             };
-            if container.listed == self.listings {
+            let presence = container.presence();
+            if presence == Presence::Listed(self.listings) {
                 continue; // An id that stands twice in one listing.
             }
             if let Some(state) = listed.status.state {
                 self.states[state as usize] += 1;
             }
-            let is_new = container.listed == 0;
-            container.listed = self.listings;
-            let mut changed = false;
-            if let Some(gone) = container.gone {
-                if container.is_ahead_of(taken) {
-                    continue; // It is removed, and the listing is from before.
+            if !container.stands() {
+                if container.runs.is_ahead_of(times) {
+                    continue; // It is removed, and the listing is behind.
                 }
-                self.removals.forget(gone, &listed.id);
-                container.gone = None;
-                container.buried = false;
-                changed = true;
+                self.removals.forget(&listed.id, container);
             }
             let before = container.outline();
-            container.notice_time(taken.answered);
-            container.rename(&listed.name);
-            container.take_image(&listed.image, false);
-            if is_new {
+            container.set_presence(Presence::Listed(self.listings));
+            container
+                .runs
+                .forget_order_after(later(times.answered.engine, SAME_CLOCK));
+            container.describe(listed);
+            let is_new = !matches!(presence, Presence::Listed(_));
+            if is_new || !container.is_introduced() {
                 let labels = listed.labels();
-                container.take_labels(&labels);
-                join(container, &mut self.workloads, &labels);
-                container.place = Place::of(&labels);
-                container.birth.learn_second(listed.created());
-                if container.birth.seen == 0 {
-                    container.birth.seen = seen;
-                }
+                container.introduce(&labels);
+                container.hide(&labels);
+                container.join(&mut self.workloads, &labels, false);
+                container.number(seen);
             }
-            match container.see(listed, taken) {
-                Next::Nothing => {}
-                Next::Event => self.leaves_to_events = true,
-                Next::Inspect => {
-                    // What has ended before what may have failed to start.
-                    let later = listed.status.state == Some(State::Created);
-                    pending.push((container.failed_inspects, later, listed.id.to_string()));
+            match container.runs.apply_listing(listed.status, times) {
+                Want::Inspect => pending.unexplained.push(listed.id.as_ref().into()),
+                Want::LookForFailedStart => pending.created.push(listed.id.as_ref().into()),
+                Want::Nothing if container.lacks_workload() => {
+                    pending.unexplained.push(listed.id.as_ref().into());
                 }
+                Want::Nothing => {}
             }
-            changed |= container.label(
-                &listed.id,
-                || listed.labels(),
-                true,
-                self.layout,
-                &self.filter,
-            );
-            if changed || container.outline() != before {
-                self.touch(&listed.id);
+            let labels = || listed.labels();
+            let labelled = container.label(&listed.id, labels, true, self.layout, &self.filter);
+            if labelled || !container_stood(presence) || container.outline() != before {
+                self.changed(&listed.id, None);
             }
         }
         self.revision += u64::from(self.states != states);
-        self.miss(taken);
-        self.expire(taken.uptime);
-        let known = self.containers.iter();
-        let unlisted = known.filter(|(_, it)| it.listed == 0 && it.gone.is_none());
-        self.unlisted = unlisted.count();
-        pending.sort_unstable();
-        pending.into_iter().map(|(_, _, id)| id).collect()
+        self.mark_missing(times);
+        (self.unlisted, self.unlisted_bytes) = (0, 0);
+        for (_, container) in self.containers.iter() {
+            self.unlisted += usize::from(container.presence() == Presence::Unlisted);
+        }
+        self.expire(times.answered.uptime);
+        pending
     }
 
     /// Numbers the containers of a listing by their age, beyond all numbers before. The Engine sorts
@@ -231,7 +274,10 @@ impl Ledger {
     fn number(&mut self, containers: &[Listed<'_>]) -> impl Iterator<Item = u64> + use<> {
         let count = containers.len() as u64;
         let ends = containers.first().zip(containers.last());
-        let newest_last = ends.is_some_and(|(first, last)| first.created() < last.created());
+        let newest_last = ends.is_some_and(|(first, last)| {
+            let (first, last) = (first.created(), last.created());
+            first < last || (first == last && self.podman == Some(true))
+        });
         let from = self.seen + 1;
         self.seen += count;
         (0..count).map(move |at| {
@@ -243,114 +289,119 @@ impl Ledger {
         })
     }
 
-    /// Whether the last listing had something so young that it was left to events.
-    #[must_use]
-    pub fn leaves_something_to_events(&self) -> bool {
-        self.leaves_to_events
-    }
-
-    /// Takes in an event; returns whether its container is to be inspected at once.
-    pub fn happened(&mut self, event: &Event, uptime: Duration) -> bool {
+    /// Takes in an event; returns what is to be done about its container.
+    pub fn apply_event(&mut self, event: &Event, now: Now) -> Next {
         let is_known = self.containers.get(&event.id).is_some();
-        if !is_known && event.action == Action::Destroy {
-            return false;
-        }
         if !is_known {
-            if self.unlisted >= UNLISTED {
+            if event.action == Action::Destroy {
+                return Next::Nothing;
+            }
+            if self.unlisted >= MAX_UNLISTED || self.unlisted_bytes >= MAX_UNLISTED_BYTES {
                 self.lost += u64::from(event.action == Action::Die);
-                return false;
+                return Next::Nothing;
             }
             self.unlisted += 1;
         }
         let container = self.containers.get_or_insert(&event.id);
         if !is_known {
             self.seen += 1;
-            container.birth.seen = self.seen;
-            container.birth.learn(Some(event.time), Known::Before);
+            container.number(self.seen);
+            container.appear(event.time);
         }
-        container.touch(event.time);
-        container.rename(event.name());
-        let is_new = !container.introduced;
-        if is_new || matches!(event.action, Action::Create | Action::Start) {
+        container
+            .runs
+            .forget_order_after(later(now.engine, SAME_CLOCK));
+        container.describe_by_event(event);
+        let has_all_labels = matches!(event.action, Action::Create | Action::Start);
+        let of_network = matches!(event.action, Action::Connect | Action::Disconnect);
+        if of_network {
+            // Its attributes are the network's.
+        } else if !is_known || has_all_labels || !container.is_introduced() {
             let labels = event.labels();
-            if event.action != Action::Die {
-                container.take_labels(&labels);
+            if has_all_labels {
+                container.hide(&labels);
             }
-            container.take_image(event.image(), true);
-            if is_new {
-                container.place = Place::of(&labels);
-                join(container, &mut self.workloads, &labels);
+            if !container.is_introduced() {
+                container.introduce(&labels);
+            }
+            container.join(&mut self.workloads, &labels, false);
+        } else if container.lacks_workload() {
+            container.join(&mut self.workloads, &event.labels(), false);
+        }
+        let failed = event.action == Action::Disconnect && container.runs.disconnect(event.time);
+        let open = container.apply_event(event, now);
+        let tells = !matches!(event.action, Action::Create | Action::Rename);
+        container.runs.read |= tells && event.time >= self.started;
+        let next = match event.action {
+            Action::Create => Next::InspectSoon,
+            Action::Die if container.runs.awaits_inspect() => Next::Inspect,
+            Action::Disconnect if failed => Next::Inspect,
+            Action::Start if container.runs.ended_unseen() => Next::Inspect,
+            Action::Start | Action::Destroy => Next::DoNotInspect,
+            _ => Next::Nothing,
+        };
+        if event.action == Action::Destroy {
+            self.remove(&event.id, event.time, now);
+        }
+        self.unbury(&event.id, now.uptime);
+        let container = self.containers.get_mut(&event.id);
+        if let Some(container) = container.filter(|_| !of_network) {
+            let labels = || event.labels();
+            if container.label(&event.id, labels, false, self.layout, &self.filter) {
+                self.unlisted_bytes += container.labels_for_unlisted();
             }
         }
-        let mut untold = None;
-        match event.action {
-            Action::Create => container.birth.learn(Some(event.time), Known::Event),
-            Action::Rename | Action::Pause | Action::Unpause => {}
-            Action::Start => container.start(event.time),
-            Action::Kill => {
-                if let Some(signal) = event.signal() {
-                    container.kill(signal);
-                }
-            }
-            Action::Oom => container.oom(),
-            Action::Die => untold = container.die(event),
-            Action::Destroy => {
-                if std::mem::take(&mut container.runs) {
-                    self.lost += 1;
-                    untold = container.forget_exit();
-                }
-                if container.listed == 0 && container.gone.is_none() {
-                    self.unlisted = self.unlisted.saturating_sub(1);
-                }
-                container.gone.get_or_insert(uptime);
-            }
-        }
-        if container.buried && !container.told && container.exit.is_some() {
-            // An exit that nobody has seen: it is shown for as long as any other.
-            container.buried = false;
-            container.gone = Some(uptime);
-        }
-        container.label(
-            &event.id,
-            || event.labels(),
-            false,
-            self.layout,
-            &self.filter,
-        );
-        let awaits_inspect = container.awaits_inspect && event.action == Action::Die;
-        self.changed(&event.id, untold);
-        awaits_inspect
+        self.changed(&event.id, open);
+        next
     }
 
-    /// Takes in an inspect that was asked for at this time of day.
-    pub fn inspected(&mut self, id: &str, inspected: &Inspected, asked: Timestamp, followed: bool) {
+    /// Takes in that events went missing.
+    pub fn note_gap(&mut self) {
+        for (_, container) in self.containers.iter_mut() {
+            container.runs.note_gap();
+        }
+    }
+
+    /// Takes in an inspect.
+    pub fn apply_inspect(&mut self, id: &str, inspected: &Inspected, times: &Asking) {
         if let Some(container) = self.containers.get_mut(id) {
-            let untold = container.inspected(inspected, asked, followed);
+            container.describe_by_inspect(inspected);
+            container.join(&mut self.workloads, &inspected.labels, true);
+            let open = container
+                .runs
+                .apply_inspect(inspected, times, self.podman != Some(false));
             let labels = || inspected.labels.clone();
             container.label(id, labels, true, self.layout, &self.filter);
-            self.changed(id, untold);
+            self.changed(id, open);
         }
     }
 
     /// Takes in that a container could not be inspected: what its event or the listing tells must
-    /// do.
-    pub fn not_inspected(&mut self, id: &str, why: NotInspected) {
-        if let Some(container) = self.containers.get_mut(id) {
-            let untold = container.not_inspected(why);
-            self.changed(id, untold);
-        }
+    /// do. Returns whether it may be tried again.
+    pub fn inspect_failed(&mut self, id: &str, why: NotInspected, now: Now) -> bool {
+        let Some(container) = self.containers.get_mut(id) else {
+            return false;
+        };
+        let stands = container.stands();
+        let why = if stands { why } else { NotInspected::Gone };
+        let open = container
+            .runs
+            .inspect_failed(why, now.uptime, self.podman == Some(true));
+        self.changed(id, open);
+        stands && why != NotInspected::Gone
     }
 
-    /// Takes note of what is to be done about a container that is not what it was, and of an exit
-    /// that a newer one of it has put out of sight before it was told.
-    fn changed(&mut self, id: &str, overtaken: Option<Exit>) {
+    /// Takes note of what is to be done about a container that is not what it was, and of an exit to
+    /// report that is not, or no longer, its last.
+    fn changed(&mut self, id: &str, open: Option<Exit>) {
         self.touch(id);
-        if let Some(exit) = overtaken {
-            self.keep(id, exit);
+        if let Some(exit) = open {
+            self.report_overtaken(id, exit);
         }
-        if let Some(container) = self.containers.get(id) {
-            if container.exit.is_some() && !container.told {
-                self.untold.insert(id.into());
+        if let Some(container) = self.containers.get_mut(id) {
+            self.lost += u64::from(std::mem::take(&mut container.runs.lost));
+            if container.runs.is_open() {
+                self.open.insert(id.into());
             }
             self.removals.note(id, container);
         }
@@ -378,42 +429,44 @@ impl Ledger {
     /// Into so many slots all containers are divided by their ids, in their order.
     pub const SLOTS: usize = SLOTS;
 
-    /// The exits of all containers whose last run is over, in the order of their ids.
+    /// The exits of all containers that do not run, in the order of their ids.
     pub fn exits(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.shown(0..SLOTS, false).map(|(_, entry)| entry)
+        self.entries(0..SLOTS).filter(|entry| !entry.runs)
     }
 
     /// The exits before of all containers that run again, in the order of their ids.
     pub fn last_exits(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.last_exits_of(0..SLOTS)
+        self.entries(0..SLOTS).filter(|entry| entry.runs)
     }
 
-    /// The same of some slots.
-    pub fn last_exits_of(&self, slots: Range<usize>) -> impl Iterator<Item = Entry<'_>> {
-        self.shown(slots, true).map(|(_, entry)| entry)
-    }
-
-    /// The containers that run, or do not, and have an exit to show.
-    fn shown(
-        &self,
-        slots: Range<usize>,
-        runs: bool,
-    ) -> impl Iterator<Item = (&Container, Entry<'_>)> {
+    /// All that is shown of some slots, in the order of their ids.
+    pub fn entries(&self, slots: Range<usize>) -> impl Iterator<Item = Entry<'_>> {
         let all = self.containers.of(slots);
-        all.filter(move |(_, it)| it.runs == runs && !it.buried && !(runs && it.gone.is_some()))
-            .filter_map(|(id, container)| {
-                let entry = Entry {
-                    id,
-                    name: &container.name,
-                    image: &container.image,
-                    labels: &container.labels,
-                    service: &container.service,
-                    removed: container.gone.is_some(),
-                    last_event: container.last_event,
-                    exit: container.exit.as_ref().filter(|it| !it.code_in_doubt)?,
-                };
-                Some((container, entry))
-            })
+        all.filter_map(|(id, container)| container.entry(id))
+    }
+
+    /// Finds out which containers are superseded, if anything has changed since it was done last.
+    pub fn find_superseded(&mut self) {
+        if self.superseded_at == self.revision {
+            return;
+        }
+        let mut newest: HashMap<Place, Birth> = HashMap::new();
+        for (_, container) in self.containers.iter() {
+            if let Some((place, birth)) = container.successor() {
+                let known = newest.entry(place).or_insert(birth);
+                *known = birth.max(*known);
+            }
+        }
+        let mut changed = Vec::new();
+        for (id, container) in self.containers.iter_mut() {
+            if container.supersede(|place| newest.get(place).copied()) {
+                changed.push(Box::<str>::from(id));
+            }
+        }
+        for id in &changed {
+            self.touch(id);
+        }
+        self.superseded_at = self.revision;
     }
 
     /// How many containers are known, with those that are shown no more.
@@ -434,7 +487,7 @@ impl Ledger {
         &self.workloads
     }
 
-    /// How many runs are known to have ended without anyone knowing how.
+    /// How many runs ended unseen, since the start.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost
@@ -446,11 +499,6 @@ impl Ledger {
     }
 }
 
-/// Counts a container to its workload, from which it does not part.
-fn join(container: &mut Container, workloads: &mut Workloads, labels: &Labels) {
-    if !std::mem::replace(&mut container.introduced, true) {
-        container.service = workloads::service(labels).into();
-        let key = workloads::key(labels, &container.image);
-        container.workload = workloads.join(&key);
-    }
+fn container_stood(presence: Presence) -> bool {
+    matches!(presence, Presence::Unlisted | Presence::Listed(_))
 }

@@ -3,22 +3,23 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::container::Container;
-use super::{Ledger, Taken};
+use jiff::{SignedDuration, Timestamp};
+
+use super::container::{Container, Presence};
+use super::{Asking, Ledger, Now};
 
 /// So many exits of removed containers are shown at most: a storm of short-lived containers must
 /// fill neither the memory of the exporter nor that of Prometheus. They are counted all the same.
-const RETAINED: usize = 5_000;
+const MAX_RETAINED: usize = 5_000;
 
-/// So many containers that are shown no more are kept for events that are repeated late, so that
-/// no exit is counted again. An Engine repeats 256 events at most.
-const BURIED: usize = 1024;
+/// So many containers that are shown no more are kept for late events. Docker remembers 256.
+const MAX_BURIED: usize = 1024;
 
 /// The removed containers, so that it takes no look at all the others to find those that are due.
 #[derive(Debug, Default)]
 pub(super) struct Removals {
     /// Those that are not buried, by the uptime at which they went.
-    by_time: BTreeSet<(Duration, Box<str>)>,
+    by_time: BTreeSet<(SignedDuration, Box<str>)>,
     /// Those among them that were seen to have nothing to show.
     empty: Vec<Box<str>>,
     /// Those that are buried, the oldest first.
@@ -28,114 +29,141 @@ pub(super) struct Removals {
 impl Removals {
     /// Takes note of a container that has changed, if it is removed.
     pub(super) fn note(&mut self, id: &str, container: &Container) {
-        if let Some(gone) = container.gone.filter(|_| !container.buried) {
-            self.by_time.insert((gone, id.into()));
-            if !container.is_shown() {
+        if let Some(since) = container.removed() {
+            self.by_time.insert((since, id.into()));
+            if container.has_nothing_to_show() {
                 self.empty.push(id.into());
             }
         }
     }
 
-    /// Takes note that one that went then is there all the same.
-    pub(super) fn forget(&mut self, gone: Duration, id: &str) {
-        self.by_time.remove(&(gone, id.into()));
+    /// Takes note that one that was removed is there all the same.
+    pub(super) fn forget(&mut self, id: &str, container: &Container) {
+        if let Some(since) = container.removed() {
+            self.by_time.remove(&(since, id.into()));
+        }
     }
 }
 
+fn signed(uptime: Duration) -> SignedDuration {
+    uptime.try_into().unwrap_or(SignedDuration::MAX)
+}
+
 impl Ledger {
-    /// Takes note of containers that the last listing lacks.
-    pub(super) fn miss(&mut self, taken: Taken) {
-        let mut missed = Vec::new();
-        for (id, container) in self.containers.iter_mut() {
-            if container.listed == self.listings || container.is_ahead_of(taken) {
-                continue;
-            }
-            let is_new = container.gone.is_none();
-            container.gone.get_or_insert(taken.uptime);
-            // It ran when it was seen last. Its events may come, or come again.
-            let ran = container.runs && taken.events_followed;
-            if ran && container.leave_to_event(taken.asked) {
-                self.leaves_to_events = true;
-            } else if ran {
-                container.runs = false;
-                self.lost += 1;
-                missed.push((id.to_owned(), container.forget_exit()));
-                continue;
-            }
-            if is_new {
-                missed.push((id.to_owned(), None));
+    /// Takes note of containers that the last listing lacks. One that an event tells of, made since
+    /// or a moment before, may be too young for it.
+    pub(super) fn mark_missing(&mut self, times: &Asking) {
+        let mut missing = Vec::new();
+        for (id, container) in self.containers.iter() {
+            let is_missing = match container.presence() {
+                Presence::Listed(number) => number != self.listings,
+                Presence::Unlisted => true,
+                Presence::Removed(_) | Presence::Buried => false,
+            };
+            if is_missing && !container.runs.is_ahead_of(times) {
+                missing.push(Box::<str>::from(id));
             }
         }
-        for (id, exit) in missed {
-            self.changed(&id, exit);
+        for id in missing {
+            let mut open = None;
+            if let Some(container) = self.containers.get_mut(&id) {
+                let answered = times.answered;
+                open = container
+                    .runs
+                    .remove(answered.engine, answered.uptime, false);
+                container.set_presence(Presence::Removed(signed(answered.uptime)));
+            }
+            self.changed(&id, open);
         }
     }
 
-    /// Drops what has been gone for longer than the retention, and workloads without containers
+    /// Takes in that a container was removed at this time of the Engine.
+    pub(super) fn remove(&mut self, id: &str, at: Timestamp, now: Now) {
+        let Some(container) = self.containers.get_mut(id).filter(|it| it.stands()) else {
+            return;
+        };
+        if container.presence() == Presence::Unlisted {
+            self.unlisted = self.unlisted.saturating_sub(1);
+        }
+        // It may have been before the exporter's start.
+        let ago = now.engine.duration_since(at).max(SignedDuration::ZERO);
+        container.set_presence(Presence::Removed(signed(now.uptime) - ago));
+    }
+
+    /// Shows a buried container again whose exit nobody has seen, for as long as any other.
+    pub(super) fn unbury(&mut self, id: &str, uptime: Duration) {
+        let container = self.containers.get_mut(id);
+        if let Some(container) =
+            container.filter(|it| it.presence() == Presence::Buried && it.runs.waits())
+        {
+            container.set_presence(Presence::Removed(signed(uptime)));
+            container.rejoin(&mut self.workloads);
+        }
+    }
+
+    /// Drops what has been removed for longer than the retention, and workloads without containers
     /// for a day; returns whether there was any.
     pub fn expire(&mut self, uptime: Duration) -> bool {
         let mut any = self.workloads.expire(uptime);
         for id in std::mem::take(&mut self.removals.empty) {
             let container = self.containers.get(&id);
-            if container.is_some_and(|it| it.gone.is_some() && !it.buried && !it.is_shown()) {
-                self.bury(&id);
+            if container.is_some_and(|it| it.removed().is_some() && it.has_nothing_to_show()) {
+                self.bury(&id, uptime);
                 any = true;
             }
         }
-        for id in self.due(uptime) {
-            self.bury(&id);
+        for id in self.due(signed(uptime)) {
+            self.bury(&id, uptime);
             any = true;
         }
-        while self.removals.buried.len() > BURIED {
+        while self.removals.buried.len() > MAX_BURIED {
             let oldest = self.removals.buried.pop_front();
-            let oldest = oldest.filter(|id| self.containers.get(id).is_some_and(|it| it.buried));
-            if let Some(container) = oldest.and_then(|id| self.containers.remove(&id)) {
-                if let Some(workload) = &container.workload {
-                    self.workloads.leave(workload, uptime);
-                }
+            let is_buried = |id: &str| {
+                let container = self.containers.get(id);
+                container.is_some_and(|it| it.presence() == Presence::Buried)
+            };
+            if let Some(id) = oldest.filter(|id| is_buried(id)) {
+                self.containers.remove(&id);
             }
         }
         any
     }
 
-    /// The removed containers whose time is over, and the oldest of those that are over [`RETAINED`].
-    /// What is not told yet stays until it is.
-    fn due(&self, uptime: Duration) -> Vec<Box<str>> {
+    /// The removed containers whose time is over, and the oldest of those that are over
+    /// [`MAX_RETAINED`]. What is not reported yet stays until it is.
+    fn due(&self, uptime: SignedDuration) -> Vec<Box<str>> {
         let all = &self.removals.by_time;
-        let is_over = |gone: &Duration| uptime.saturating_sub(*gone) >= self.retention;
-        let expired = all.iter().take_while(|(gone, _)| is_over(gone)).count();
-        let over = if all.len() > RETAINED {
-            let untold = self.untold.iter().filter(|id| self.is_removed(id)).count();
-            (all.len() - untold).saturating_sub(RETAINED)
+        let is_over = |since: &SignedDuration| uptime - *since >= self.retention;
+        let expired = all.iter().take_while(|(since, _)| is_over(since)).count();
+        let over = if all.len() > MAX_RETAINED {
+            let open = self.open.iter().filter(|id| {
+                let container = self.containers.get(id);
+                container.is_some_and(|it| it.removed().is_some())
+            });
+            (all.len() - open.count()).saturating_sub(MAX_RETAINED)
         } else {
             0
         };
-        let told = all
-            .iter()
-            .enumerate()
-            .filter(|(_, (_, id))| self.is_told(id));
-        let due = told
+        let all = all.iter().enumerate();
+        let reported = all.filter(|(_, (_, id))| self.is_reported(id));
+        let due = reported
             .zip(0..)
-            .take_while(|((at, _), told)| *at < expired || *told < over);
+            .take_while(|((at, _), reported)| *at < expired || *reported < over);
         due.map(|((_, (_, id)), _)| id.clone()).collect()
     }
 
-    fn is_told(&self, id: &str) -> bool {
-        self.containers.get(id).is_some_and(|it| it.told)
-    }
-
-    fn is_removed(&self, id: &str) -> bool {
-        let container = self.containers.get(id);
-        container.is_some_and(|it| it.gone.is_some() && !it.buried)
+    fn is_reported(&self, id: &str) -> bool {
+        self.containers.get(id).is_some_and(|it| !it.runs.is_open())
     }
 
     /// Shows a container no more.
-    fn bury(&mut self, id: &str) {
+    fn bury(&mut self, id: &str, uptime: Duration) {
         if let Some(container) = self.containers.get_mut(id) {
-            if let Some(gone) = container.gone {
-                self.removals.forget(gone, id);
+            self.removals.forget(id, container);
+            container.set_presence(Presence::Buried);
+            if let Some(workload) = container.workload() {
+                self.workloads.leave(workload, uptime);
             }
-            container.bury();
             self.removals.buried.push_back(id.into());
             self.touch(id);
         }
@@ -145,8 +173,12 @@ impl Ledger {
     #[must_use]
     pub fn next_expiry(&self) -> Option<Duration> {
         let mut all = self.removals.by_time.iter();
-        // What is not told yet stays until it is.
-        let (gone, _) = all.find(|(_, id)| self.is_told(id))?;
-        Some(*gone + self.retention)
+        // What is not reported yet stays until it is.
+        let (since, _) = all.find(|(_, id)| self.is_reported(id))?;
+        Some(
+            (*since + self.retention)
+                .max(SignedDuration::ZERO)
+                .unsigned_abs(),
+        )
     }
 }

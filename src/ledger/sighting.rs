@@ -1,95 +1,148 @@
-//! What a listing says of a run that is over.
+//! What a listing says of a container's last run: little, and perhaps late.
+//!
+//! A sighting that is not explained by what is known has the container inspected. Only if that fails
+//! is the listing taken at its word.
+
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::{State, Status};
 
-use super::Taken;
-use super::exit::{Exit, later};
+use super::Asking;
+use super::exit::{Exit, Source, later};
+use super::tolerance::DIE_AFTER_END;
 
-/// How long after a run's end its `die` event may be made: the Engine first unmounts and
-/// disconnects the container. Measured were 0.3 s on Docker and 1.3 s on Podman.
-const EVENT_AFTER_END: SignedDuration = SignedDuration::from_secs(10);
-
-/// What a listing says of a run that is over.
+/// What a listing says of a container that has run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sighting {
-    /// Absent in the states `dead` and `removing`.
-    pub(super) code: Option<i64>,
-    restarting: bool,
-    /// When the listing was asked for.
-    pub(super) asked: Timestamp,
-    /// Between which times it ended, by the clock of this host.
-    pub(super) ended: Option<(Timestamp, Timestamp)>,
+    pub(super) state: Seen,
+    /// Between which times its last run ended or, if it runs, began.
+    pub(super) span: Option<(Timestamp, Timestamp)>,
+    /// The uptime at which the listing was asked for.
+    pub(super) asked: Duration,
+    /// The Engine's time at which it had come, at the latest.
+    pub(super) answered: Timestamp,
+    pub(super) stage: Stage,
+}
+
+/// What the listing shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    Running,
+    /// It waits for its restart; the last run had this code.
+    Restarting(Option<i64>),
+    /// Its last run is over. The code is absent in the states `dead` and `removing`.
+    Over(Option<i64>),
+}
+
+/// How far the sighting is explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// Not at all.
+    New,
     /// The exit that is known of the container is that of this run.
-    pub(super) known: bool,
-    /// No inspect is needed any more.
-    pub(super) settled: bool,
+    Known,
+    /// That, and no inspect is needed any more.
+    Settled,
 }
 
 impl Sighting {
-    pub(super) fn new(status: Status, taken: Taken) -> Self {
-        let ended = status.age.and_then(|age| {
-            let earliest = taken.asked.checked_sub(age.max).ok()?;
-            Some((earliest, taken.answered.checked_sub(age.min).ok()?))
+    /// The sighting in an element of a listing; `None` of a container that never ran.
+    pub(super) fn new(status: Status, times: &Asking) -> Option<Self> {
+        let state = match status.state? {
+            State::Created => return None,
+            State::Running | State::Paused => Seen::Running,
+            State::Restarting => Seen::Restarting(status.code),
+            State::Exited | State::Removing | State::Dead => Seen::Over(status.code),
+        };
+        let answered = later(times.answered.engine, times.answered.error);
+        let span = status.age.and_then(|age| {
+            let earliest = times.asked.engine.checked_sub(age.max).ok()?;
+            let earliest = earliest.checked_sub(times.answered.error).ok()?;
+            Some((earliest, answered.checked_sub(age.min).ok()?))
         });
-        Self {
-            code: status.code,
-            restarting: status.state == Some(State::Restarting),
-            asked: taken.asked,
-            ended,
-            known: false,
-            settled: false,
+        Some(Self {
+            state,
+            span,
+            asked: times.asked.uptime,
+            answered,
+            stage: Stage::New,
+        })
+    }
+
+    pub(super) fn code(&self) -> Option<i64> {
+        match self.state {
+            Seen::Running => None,
+            Seen::Restarting(code) | Seen::Over(code) => code,
         }
     }
 
-    /// This sighting as one more of the same run, or `None` if it must be of another: the code
-    /// differs, or there is no moment at which both can have ended.
+    /// This sighting as one more of the same run that is over, or `None` if it must be of another:
+    /// the code differs, or there is no moment at which both can have ended.
     pub(super) fn after(self, before: &Self) -> Option<Self> {
-        let codes = before.code.zip(self.code);
-        if codes.is_some_and(|(one, two)| one != two) {
+        let differ = |(one, two)| one != two;
+        if before.state == Seen::Running || before.code().zip(self.code()).is_some_and(differ) {
             return None;
         }
-        let ended = match (before.ended, self.ended) {
+        let span = match (before.span, self.span) {
             (Some(one), Some(two)) => Some((one.0.max(two.0), one.1.min(two.1))),
             (one, two) => one.or(two),
         };
-        if ended.is_some_and(|(earliest, latest)| earliest > latest) {
+        if span.is_some_and(|(earliest, latest)| earliest > latest) {
             return None;
         }
-        Some(Self {
-            code: self.code.or(before.code),
-            ended,
-            known: before.known,
+        let waits = |it: &Self| matches!(it.state, Seen::Restarting(_));
+        let stage = match before.stage {
             // A container that waited for its restart and now does not has most likely ended again.
-            settled: before.settled && before.restarting == self.restarting,
+            Stage::Settled if waits(before) != waits(&self) => Stage::Known,
+            stage => stage,
+        };
+        let seen = match self.state {
+            Seen::Over(None) => Seen::Over(before.code()),
+            seen => seen,
+        };
+        Some(Self {
+            state: seen,
+            span,
+            stage,
             ..self
         })
     }
 
-    /// This sighting as the first of a run whose end is known from its event, or `None` if it is
-    /// of another.
+    /// This sighting as the first of a run whose end is known, or `None` if it is of another.
     pub(super) fn of(self, exit: &Exit) -> Option<Self> {
-        let died_at = exit.died_at?;
-        if self.code.is_some_and(|code| code != exit.code) && !exit.code_in_doubt {
+        let doubtful = exit.source == Source::DoubtfulEvent;
+        if self.code().is_some_and(|code| exit.code != Some(code)) && !doubtful {
             return None;
         }
-        if let Some((earliest, latest)) = self.ended {
-            if died_at < earliest || died_at > later(latest, EVENT_AFTER_END) {
-                return None;
-            }
+        // A start that failed has no time.
+        if !exit.start_failed() && !self.is_of_time(exit) {
+            return None;
         }
-        Some(Self {
-            known: true,
-            settled: exit.inspected,
-            ..self
-        })
+        let stage = match exit.source {
+            Source::Inspect if !exit.start_failed() => Stage::Settled,
+            _ => Stage::Known,
+        };
+        Some(Self { stage, ..self })
+    }
+
+    /// Whether a run that ended so can be the one that is shown, whatever its code.
+    pub(super) fn is_of_time(&self, exit: &Exit) -> bool {
+        let (end, slack) = match (exit.source, exit.died_at) {
+            (Source::Inspect, _) | (_, None) => (exit.finished_at, SignedDuration::ZERO),
+            (_, died) => (died, DIE_AFTER_END),
+        };
+        let fits = |(earliest, latest)| {
+            end.is_some_and(|end| earliest <= end && end <= later(latest, slack))
+        };
+        end.is_some() && self.span.is_none_or(fits)
     }
 
     /// Takes in that the run ended at this moment, by the clock of the Engine. If that is another
     /// clock than this host's, it is of no use here.
     pub(super) fn narrow(&mut self, finished: Timestamp) {
-        if let Some((earliest, latest)) = &mut self.ended {
+        if let Some((earliest, latest)) = &mut self.span {
             if *earliest <= finished && finished <= *latest {
                 (*earliest, *latest) = (finished, finished);
             }

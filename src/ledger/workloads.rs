@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::Labels;
-use crate::labels::push_label;
+use crate::labels::{keys, push_label, series_label};
 use crate::reason::Reason;
 
 /// More workloads than this are not counted: an endless supply of image names must not fill the
@@ -117,7 +117,7 @@ impl Workloads {
         self.counters.is_empty()
     }
 
-    /// How many containers were not counted, since there were [`MOST`] workloads.
+    /// How many containers were not counted, since there were 10,000 workloads.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -129,37 +129,31 @@ impl Workloads {
     }
 }
 
-const SWARM: &str = "com.docker.swarm.service.name";
-const COMPOSE: &str = "com.docker.compose.service";
-const PROJECT: &str = "com.docker.compose.project";
-
 /// The labels of the workload that a container belongs to: its Swarm service, else its Compose
 /// service, else its image.
 pub(super) fn key(labels: &Labels, image: &str) -> String {
     let label = |key: &str| short(labels.get(key).map_or("", String::as_str));
-    let mut text = String::new();
-    if !label(SWARM).is_empty() {
-        let stack = label("com.docker.stack.namespace");
-        push_label(
-            &mut text,
-            "container_label_com_docker_stack_namespace",
-            stack,
-        );
-        let service = "container_label_com_docker_swarm_service_name";
-        push_label(&mut text, service, label(SWARM));
-    } else if !label(COMPOSE).is_empty() {
-        let project = label(PROJECT);
-        push_label(
-            &mut text,
-            "container_label_com_docker_compose_project",
-            project,
-        );
-        let service = "container_label_com_docker_compose_service";
-        push_label(&mut text, service, label(COMPOSE));
+    let pairs = if !label(keys::SWARM_SERVICE).is_empty() {
+        [keys::STACK, keys::SWARM_SERVICE]
+    } else if !label(keys::COMPOSE_SERVICE).is_empty() {
+        [keys::COMPOSE_PROJECT, keys::COMPOSE_SERVICE]
     } else {
+        let mut text = String::new();
         push_label(&mut text, "image", short(image));
+        return text;
+    };
+    let mut text = String::new();
+    for key in pairs {
+        push_label(&mut text, &series_label(key), label(key));
     }
     text
+}
+
+/// Whether a container's workload is named by its labels, and not by its image.
+pub(super) fn is_of_service(labels: &Labels) -> bool {
+    let keys = [keys::SWARM_SERVICE, keys::COMPOSE_SERVICE];
+    keys.iter()
+        .any(|key| labels.get(*key).is_some_and(|it| !it.is_empty()))
 }
 
 /// A name, cut where it is longer than any that is meant.
@@ -172,7 +166,13 @@ fn short(name: &str) -> &str {
 /// stack in it, else `project/service` of Compose, else nothing.
 pub(super) fn service(labels: &Labels) -> String {
     let label = |key: &str| labels.get(key).map_or("", String::as_str);
-    match (label(SWARM), label(PROJECT), label(COMPOSE)) {
+    let [swarm, project, service] = [
+        keys::SWARM_SERVICE,
+        keys::COMPOSE_PROJECT,
+        keys::COMPOSE_SERVICE,
+    ]
+    .map(label);
+    match (swarm, project, service) {
         ("", "", service) => service.to_owned(),
         ("", _, "") => String::new(),
         ("", project, service) => format!("{project}/{service}"),

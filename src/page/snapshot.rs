@@ -117,18 +117,15 @@ impl Containers {
     pub fn take(ledger: &Ledger) -> Self {
         let (mut zero, mut nonzero) = (Newest::new(), Newest::new());
         let mut failed = 0;
-        let stopped = ledger.exits().map(|it| (it, false));
-        let running = ledger.last_exits().map(|it| (it, true));
-        for (entry, runs) in stopped.chain(running) {
+        for entry in ledger.exits().chain(ledger.last_exits()) {
+            let Some(code) = entry.exit.code else {
+                continue; // It ended unseen.
+            };
             failed += usize::from(is_failure(entry.exit.reason));
             // Docker does not say when a start failed; its last event is about then.
             let at = entry.exit.finished_at.or(entry.last_event);
-            let group = if entry.exit.code == 0 {
-                &mut zero
-            } else {
-                &mut nonzero
-            };
-            group.push(at, (entry, runs));
+            let group = if code == 0 { &mut zero } else { &mut nonzero };
+            group.push(at, (entry, code));
         }
         let (zeros, nonzeros) = (zero.seen, nonzero.seen);
         let mut newest = nonzero.newest();
@@ -137,7 +134,7 @@ impl Containers {
         let rows = newest.iter();
         Self {
             states: ledger.states().collect(),
-            rows: rows.map(|(_, (entry, runs))| row(entry, *runs)).collect(),
+            rows: rows.map(|(_, (entry, code))| row(entry, *code)).collect(),
             exits: zeros + nonzeros,
             nonzero: nonzeros,
             failed,
@@ -149,20 +146,20 @@ impl Containers {
 pub(super) fn is_failure(reason: Reason) -> bool {
     match reason {
         Reason::StartFailed | Reason::OomKilled | Reason::Signaled | Reason::Error => true,
-        Reason::Stopped | Reason::Completed => false,
+        Reason::Unhealthy | Reason::Stopped | Reason::Completed => false,
     }
 }
 
-fn row(entry: &Entry<'_>, runs: bool) -> Row {
+fn row(entry: &Entry<'_>, code: i64) -> Row {
     Row {
         name: cut(entry.name).into(),
         service: cut(entry.service).into(),
         image: cut(entry.image).into(),
-        code: entry.exit.code,
+        code,
         reason: entry.exit.reason,
         finished_at: entry.exit.finished_at,
         duration: entry.exit.duration,
-        now: match (runs, entry.removed) {
+        now: match (entry.runs, entry.removed) {
             (true, _) => Now::RunsAgain,
             (false, true) => Now::Removed,
             (false, false) => Now::Stopped,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use super::*;
-use crate::reason::Reason;
+use crate::reason::{Asked, Reason};
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_795_341_655).unwrap()
@@ -17,7 +17,7 @@ fn exit(name: &str, code: i64) -> Row {
         service: "shop/web".into(),
         image: "nginx:1.27".into(),
         code,
-        reason: Reason::of(code, false, false, false),
+        reason: Reason::of(code, Asked::No, false),
         finished_at: Some(now() - SignedDuration::from_secs(180)),
         duration: Some(SignedDuration::from_millis(1312)),
         now: Now::Stopped,

@@ -37,9 +37,23 @@ pub(crate) trait Scraped {
     ///
     /// When it was not for a long time, or the exporter ended: with the last complaint, what the
     /// exporter said, and its last answer.
-    fn until<T>(&self, what: &str, mut check: impl FnMut(&Metrics) -> Result<T, String>) -> T {
+    fn until<T>(&self, what: &str, check: impl FnMut(&Metrics) -> Result<T, String>) -> T {
+        self.within(PATIENCE, what, check)
+    }
+
+    /// The same, where what takes longer than this is wrong.
+    ///
+    /// # Panics
+    ///
+    /// As [`Scraped::until`].
+    fn within<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        mut check: impl FnMut(&Metrics) -> Result<T, String>,
+    ) -> T {
         let mut last = String::new();
-        let result = eventually(PATIENCE, || {
+        let result = eventually(limit, || {
             let scraped = scrape(&agent(PATIENCE), self.port());
             if scraped.is_err() && self.has_ended() {
                 return Ok(Err("the exporter ended".to_owned()));

@@ -232,6 +232,15 @@ impl FakeEngine {
         self.world().events.clear();
     }
 
+    /// Forgets the events of containers for those of an image, of which there are very many.
+    pub(crate) fn overflow_events(&self) {
+        let nanos = Timestamp::now().as_nanosecond();
+        let line = json!({"Type": "image", "Action": "pull", "Actor": {"ID": "busybox"},
+                          "timeNano": i64::try_from(nanos).unwrap()});
+        let lines = std::iter::repeat_n((nanos, line.to_string()), REMEMBERED);
+        self.world().events = lines.collect();
+    }
+
     /// The paths that were asked for, but for those that were taken.
     pub(crate) fn requests(&self) -> Vec<String> {
         let world = self.world();
@@ -261,11 +270,11 @@ impl FakeEngine {
     }
 
     /// Writes this to all connections, although nobody asked for it.
-    pub(crate) fn blurt(&self, bytes: &[u8]) {
-        for stream in &mut self.world().open {
-            // Many of them are gone.
-            let _ = stream.write_all(bytes);
-        }
+    pub(crate) fn blurt(&self, bytes: &[u8]) -> usize {
+        // Many of them are gone.
+        let mut world = self.world();
+        let written = world.open.iter_mut().map(|stream| stream.write_all(bytes));
+        written.flatten().count()
     }
 
     /// Ends all connections and removes the socket, as a daemon that stops.
@@ -395,7 +404,7 @@ fn chunk(line: &[u8]) -> Vec<u8> {
 /// The time from which on events are asked for, in nanoseconds, if they are.
 fn stream_since(head: &str) -> Option<i128> {
     let (_, rest) = head.lines().next()?.split_once("/events?since=")?;
-    let (since, _) = rest.split_once('&')?;
+    let (since, _) = rest.split_once("&filters=")?;
     let (seconds, nanos) = since.split_once('.')?;
     assert_eq!(nanos.len(), 9, "{head}");
     Some(seconds.parse::<i128>().ok()? * 1_000_000_000 + nanos.parse::<i128>().ok()?)
@@ -428,16 +437,23 @@ fn answer_to(head: &str, world: &Mutex<World>) -> Arc<Answer> {
     {
         return refuse("missing required Host header");
     }
-    let path = path.split_once("?since=").map_or(path, |(path, _)| path);
+    let (path, query) = path.split_once("?since=").unwrap_or((path, ""));
     {
         let mut world = lock(world);
-        world.requests.push((Instant::now(), path.to_owned()));
+        let remembered = if query.is_empty() { "" } else { "?until" };
+        let asked_for = format!("{path}{remembered}");
+        world.requests.push((Instant::now(), asked_for));
         if let Some(answer) = world.answers.get(path) {
             return Arc::clone(answer);
         }
     }
     let answer = match path {
         LIST => listing(world),
+        "/events" => {
+            let world = lock(world);
+            let lines = world.events.iter().map(|(_, line)| line.as_str());
+            Answer::text("200 OK", &lines.collect::<Vec<_>>().join("\n"))
+        }
         "/info" => Answer::json(
             "200 OK",
             &json!({"ServerVersion": "28.5.2", "CgroupDriver": "cgroupfs", "CgroupVersion": "2"}),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use docker_exit_exporter::engine::{Event, Inspected, listing};
 use docker_exit_exporter::labels::Filter;
-use docker_exit_exporter::ledger::{Ledger, NotInspected, Taken};
+use docker_exit_exporter::ledger::{Asking, Ledger, Next, NotInspected, Now};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -147,8 +147,31 @@ impl Host {
         }
     }
 
-    pub(crate) fn uptime(&self) -> Duration {
-        Duration::from_millis(self.now.unsigned_abs())
+    pub(crate) fn time(&self) -> Now {
+        Now {
+            uptime: Duration::from_millis(self.now.unsigned_abs()),
+            engine: at(self.now),
+            error: SignedDuration::ZERO,
+        }
+    }
+
+    /// Lists these elements and returns which are to be inspected.
+    pub(crate) fn take_listing(&mut self, listed: Vec<Value>) -> Vec<Box<str>> {
+        let times = Asking {
+            asked: self.time(),
+            answered: self.time(),
+        };
+        let text = Value::Array(listed).to_string();
+        let pending = self.ledger.apply_listing(&listing(&text).unwrap(), &times);
+        [pending.unexplained, pending.created].concat()
+    }
+
+    pub(crate) fn take_inspect(&mut self, id: &str, inspected: &Inspected) {
+        let times = Asking {
+            asked: self.time(),
+            answered: self.time(),
+        };
+        self.ledger.apply_inspect(id, inspected, &times);
     }
 
     /// Lists those that stand, the newest first as Docker does, and inspects what is to be.
@@ -159,38 +182,32 @@ impl Host {
     }
 
     pub(crate) fn list_in_order(&mut self, all: &[&Made]) {
-        let listed: Vec<_> = all.iter().map(|it| it.listed(self.now)).collect();
-        let taken = Taken {
-            asked: at(self.now),
-            answered: at(self.now),
-            uptime: self.uptime(),
-            events_followed: false,
-        };
-        let text = Value::Array(listed).to_string();
-        for id in self.ledger.listed(&listing(&text).unwrap(), taken) {
-            let made = all.iter().find(|it| it.id == id).unwrap();
+        let listed = all.iter().map(|it| it.listed(self.now)).collect();
+        for id in self.take_listing(listed) {
+            let made = all.iter().find(|it| *it.id == *id).unwrap();
             if self.no_inspects {
-                self.ledger.not_inspected(&id, NotInspected::Failed);
+                let now = self.time();
+                self.ledger.inspect_failed(&id, NotInspected::Last, now);
             } else {
-                self.ledger
-                    .inspected(&id, &made.inspect(self.now), at(self.now), false);
+                self.take_inspect(&id, &made.inspect(self.now));
             }
         }
     }
 
     /// Takes in an event; nobody can be inspected.
     pub(crate) fn happened(&mut self, event: &Event) {
-        if self.ledger.happened(event, self.uptime()) {
-            self.ledger.not_inspected(&event.id, NotInspected::Gone);
+        let now = self.time();
+        if self.ledger.apply_event(event, now) == Next::Inspect {
+            self.ledger
+                .inspect_failed(&event.id, NotInspected::Gone, now);
         }
     }
 
     /// The exits as `id` or, of what is superseded, `(id)`.
     pub(crate) fn exits(&mut self) -> String {
-        self.ledger.find_newest();
-        let exits = self.ledger.exits_superseded(0..Ledger::SLOTS);
-        let ids = exits.map(|(entry, superseded)| {
-            if superseded {
+        self.ledger.find_superseded();
+        let ids = self.ledger.exits().map(|entry| {
+            if entry.superseded {
                 format!("({})", entry.id)
             } else {
                 entry.id.to_owned()

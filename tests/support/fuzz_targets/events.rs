@@ -13,7 +13,7 @@ use super::wire::{End, Pieces, connection};
 const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// What made-up attributes are made of.
-const ATTRIBUTES: [(&str, &[&str]); 9] = [
+const ATTRIBUTES: [(&str, &[&str]); 11] = [
     ("name", &[r#""/web""#, r#""web""#, r#""//""#, r#""""#]),
     ("image", &[r#""busybox""#, r#""\ud83d\ude00""#]),
     ("podId", &[r#""""#]),
@@ -28,6 +28,17 @@ const ATTRIBUTES: [(&str, &[&str]); 9] = [
         &[r#""15""#, r#""SIGHUP""#, r#""RTMAX-2""#, r#""0""#],
     ),
     ("oldName", &[r#""/old""#]),
+    (
+        "health_status",
+        &[
+            r#""healthy""#,
+            r#""unhealthy""#,
+            r#""unhealthy""#,
+            r#""starting""#,
+            r#""""#,
+        ],
+    ),
+    ("container", &[r#""9f3c""#, r#""9""#, r#""""#, "5"]),
     ("job", &[r#""nightly\n""#, r#""""#]),
 ];
 
@@ -66,7 +77,15 @@ fn made_up(dice: &mut Dice<'_>) -> String {
         r#""pause""#,
         r#""unpause""#,
         r#""exec_die""#,
+        r#""attach""#,
+        r#""connect""#,
+        r#""connect""#,
+        r#""disconnect""#,
+        r#""stop""#,
         r#""health_status: healthy""#,
+        r#""health_status: unhealthy""#,
+        r#""health_status: starting""#,
+        r#""health_status""#,
     ];
     let members: [(&str, &[&str]); 4] = [
         (
@@ -188,19 +207,31 @@ fn event(text: &str, dice: &mut Dice<'_>) {
     let text = |value: Option<Value>| Some(value?.as_str()?.to_owned());
     let (kind, action) = (text(member(&value, "Type")), text(member(&value, "Action")));
     let actor = member(&value, "Actor").unwrap_or_default();
-    let id = text(member(&actor, "ID")).filter(|id| !id.is_empty());
+    let attributes = member(&actor, "Attributes").unwrap_or_default();
     let time = member(&value, "timeNano").and_then(|it| it.as_i64());
     let time = time.filter(|time| *time > 0);
-    match (kind, action, id, time) {
-        (None, ..) | (_, None, ..) => assert!(event.is_err()),
-        (Some(kind), Some(word), ..) if kind != "container" || action_of(&word).is_none() => {
-            assert_eq!(event, Ok(None));
-        }
-        (_, Some(word), Some(id), Some(time)) => {
+    let (Some(kind), Some(word)) = (kind, action) else {
+        assert!(event.is_err());
+        return;
+    };
+    let health = text(member(&attributes, "health_status"));
+    let action = action_of(&kind, &word, health.as_deref());
+    let id = match action {
+        Some(Action::Connect | Action::Disconnect) => member(&attributes, "container"),
+        _ => member(&actor, "ID"),
+    };
+    match (action, text(id).filter(|id| !id.is_empty()), time) {
+        (None, ..) => assert_eq!(event, Ok(None)),
+        (Some(action), Some(id), Some(time)) => {
             let event = event.as_ref().unwrap().as_ref().expect("an event");
-            assert_eq!((&event.id, Some(event.action)), (&id, action_of(&word)));
+            assert_eq!((&event.id, event.action), (&id, action));
             assert_eq!(event.time.as_nanosecond(), i128::from(time));
-            texts_agree(&event.attributes, actor.get("Attributes"));
+            if kind == "network" {
+                // Those are not the container's.
+                assert!(event.attributes.is_empty(), "{event:?}");
+            } else {
+                texts_agree(&event.attributes, Some(&attributes));
+            }
         }
         _ => assert!(event.is_err()),
     }
@@ -210,17 +241,29 @@ fn event(text: &str, dice: &mut Dice<'_>) {
     }
 }
 
-fn action_of(word: &str) -> Option<Action> {
-    Some(match word {
-        "create" => Action::Create,
-        "start" => Action::Start,
-        "die" | "died" => Action::Die,
-        "oom" => Action::Oom,
-        "kill" => Action::Kill,
-        "destroy" | "remove" => Action::Destroy,
-        "rename" => Action::Rename,
-        "pause" => Action::Pause,
-        "unpause" => Action::Unpause,
+/// What a word means of a container or of a network, with the health that Podman has beside it.
+fn action_of(kind: &str, word: &str, health: Option<&str>) -> Option<Action> {
+    Some(match (kind, word) {
+        ("network", "connect") => Action::Connect,
+        ("network", "disconnect") => Action::Disconnect,
+        ("container", "create") => Action::Create,
+        ("container", "attach") => Action::Attach,
+        ("container", "start") => Action::Start,
+        ("container", "die" | "died") => Action::Die,
+        ("container", "stop") => Action::Stop,
+        ("container", "oom") => Action::Oom,
+        ("container", "kill") => Action::Kill,
+        ("container", "destroy" | "remove") => Action::Destroy,
+        ("container", "rename") => Action::Rename,
+        ("container", "pause") => Action::Pause,
+        ("container", "unpause") => Action::Unpause,
+        ("container", "health_status: healthy") => Action::Healthy,
+        ("container", "health_status: unhealthy") => Action::Unhealthy,
+        ("container", "health_status") => match health? {
+            "healthy" => Action::Healthy,
+            "unhealthy" => Action::Unhealthy,
+            _ => return None,
+        },
         _ => return None,
     })
 }
@@ -257,6 +300,8 @@ fn is_sensible(event: &Event) {
         let of_all = matches!(key.as_str(), "name" | "image" | "podId");
         let own = match event.action {
             Action::Die => ["exitCode", "containerExitCode", "execDuration"].contains(&&**key),
+            Action::Destroy => key == "containerExitCode",
+            Action::Healthy | Action::Unhealthy => key == "health_status",
             Action::Kill => key == "signal",
             Action::Rename => key == "oldName",
             _ => false,

@@ -29,7 +29,7 @@ const TIMES: &[&str] = &[
     r#""2026-11-22T08:41:03""#,
     r#""2026-11-22 08:41:03Z""#,
 ];
-const STATE: [(&str, &[&str]); 6] = [
+const STATE: [(&str, &[&str]); 7] = [
     (
         "Status",
         &[
@@ -46,6 +46,17 @@ const STATE: [(&str, &[&str]); 6] = [
     ),
     ("Error", &[r#""""#, r#""no \"such\" file\n""#]),
     ("OOMKilled", &["true", "false", r#""true""#, "1"]),
+    (
+        "Health",
+        &[
+            r#"{"Status":"unhealthy","FailingStreak":3}"#,
+            r#"{"Status":"\u0075nhealthy"}"#,
+            r#"{"Status":"healthy"}"#,
+            r#"{"Status":null}"#,
+            r#""unhealthy""#,
+            "null",
+        ],
+    ),
     ("StartedAt", TIMES),
     ("FinishedAt", TIMES),
 ];
@@ -85,8 +96,9 @@ fn made_up(dice: &mut Dice<'_>) -> String {
     let config = object(dice, &CONFIG);
     let host_config = object(dice, &HOST_CONFIG);
     let restarts = ["0", "3", "-1", "1.0", "18446744073709551615"];
-    let members: [(&str, &[&str]); 5] = [
+    let members: [(&str, &[&str]); 6] = [
         ("Id", &[r#""9f3c""#, r#""\u0039f3c""#, r#""""#]),
+        ("Created", TIMES),
         ("State", &[&state]),
         ("Config", &[&config]),
         ("HostConfig", &[&host_config]),
@@ -139,7 +151,11 @@ fn holds(text: &str, dice: &mut Dice<'_>) {
 }
 
 fn is_sensible(inspected: &Inspected) {
-    for time in [inspected.started_at, inspected.finished_at] {
+    for time in [
+        inspected.created,
+        inspected.started_at,
+        inspected.finished_at,
+    ] {
         assert!(time.is_none_or(|time| time > Timestamp::UNIX_EPOCH));
     }
     let signal = inspected.stop_signal;
@@ -162,6 +178,9 @@ fn agrees(inspected: &Inspected, value: &Value) {
     assert_eq!(inspected.error, text("State", "Error").unwrap_or_default());
     let oom_killed = of("State", "OOMKilled") == Some(&Value::Bool(true));
     assert_eq!(inspected.oom_killed, oom_killed);
+    let health = of("State", "Health").and_then(|it| it.get("Status"));
+    let unhealthy = health.and_then(Value::as_str) == Some("unhealthy");
+    assert_eq!(inspected.unhealthy, unhealthy);
     let restarts = value.get("RestartCount").and_then(Value::as_u64);
     assert_eq!(inspected.restart_count, restarts);
     assert_eq!(inspected.image.as_deref(), text("Config", "Image"));
@@ -175,11 +194,13 @@ fn agrees(inspected: &Inspected, value: &Value) {
             signal_agrees(inspected.stop_signal, text);
         }
     }
-    for (time, key) in [
-        (inspected.started_at, "StartedAt"),
-        (inspected.finished_at, "FinishedAt"),
+    let created = value.get("Created").and_then(Value::as_str);
+    for (time, told) in [
+        (inspected.created, created),
+        (inspected.started_at, text("State", "StartedAt")),
+        (inspected.finished_at, text("State", "FinishedAt")),
     ] {
-        match text("State", key) {
+        match told {
             None => assert_eq!(time, None),
             Some(text) => {
                 if let Some(want) = nanoseconds(text) {

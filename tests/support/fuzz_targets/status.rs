@@ -88,7 +88,10 @@ fn made_up(dice: &mut Dice<'_>) -> String {
     );
     let close = dice.one_of(&[") ", ")", ")  ", "", ")\u{a0}"]);
     let unit = dice.one_of(&UNITS);
-    let end = dice.one_of(&[" ago", " ago", " ago ", "", " (Paused)"]);
+    let end = dice.one_of(&[" ago", " ago", " ago ", "", " (Paused)", " (healthy)"]);
+    if start == "Up " {
+        return format!("{start}{number}{unit}{end}");
+    }
     format!("{start}{code}{close}{number}{unit}{end}")
 }
 
@@ -103,7 +106,11 @@ fn agrees(word: Option<&str>, text: &str) {
     );
     let ended = ended(text).filter(|_| over);
     assert_eq!(status.code, ended.map(|it| it.0), "{word:?} {text:?}");
-    let age = ended.and_then(|(_, rest)| age(rest));
+    let runs = matches!(state, Some(State::Running | State::Paused));
+    let age = match ended {
+        Some((_, rest)) => rest.trim_start().strip_suffix(" ago").and_then(age),
+        None => up(text).filter(|_| runs).and_then(age),
+    };
     let seconds = |age: Age| {
         assert!(age.min < age.max, "{text:?}");
         assert_eq!(age.min.subsec_nanos() + age.max.subsec_nanos(), 0);
@@ -115,7 +122,7 @@ fn agrees(word: Option<&str>, text: &str) {
     if !text.contains("Exited (") && !text.contains("Restarting (") {
         assert_eq!(status.code, None);
     }
-    assert!(status.age.is_none() || status.code.is_some());
+    assert!(status.age.is_none() || status.code.is_some() || runs);
 }
 
 fn by_text(text: &str) -> Option<State> {
@@ -142,13 +149,19 @@ fn ended(text: &str) -> Option<(i64, &str)> {
     Some((integer(&text[open + 1..close])?, &text[close + 1..]))
 }
 
+/// What is between `Up ` and a remark in brackets.
+fn up(text: &str) -> Option<&str> {
+    let words = text.strip_prefix("Up ")?;
+    Some(words.find(" (").map_or(words, |end| &words[..end]))
+}
+
 fn age(text: &str) -> Option<(u64, u64)> {
-    let words: Vec<&str> = text.trim_start().split(' ').collect();
+    let words: Vec<&str> = text.split(' ').collect();
     let (number, length, early) = match words[..] {
-        ["Less", "than", "a", "second", "ago"] => (0, 1, 0),
-        ["About", "a", "minute", "ago"] => (1, 60, 0),
-        ["About", "an", "hour", "ago"] => (1, 3600, 0),
-        [number, unit, "ago"] if !number.starts_with('-') => {
+        ["Less", "than", "a", "second"] => (0, 1, 0),
+        ["About", "a", "minute"] => (1, 60, 0),
+        ["About", "an", "hour"] => (1, 3600, 0),
+        [number, unit] if !number.starts_with('-') => {
             let (length, early) = match unit {
                 "second" | "seconds" => (1, 0),
                 "minutes" => (60, 0),
@@ -187,6 +200,10 @@ fn is_read_back(dice: &mut Dice) {
         );
         let age = status.age.unwrap_or_else(|| panic!("{text}"));
         assert!(age.min <= passed && passed < age.max, "{text}: {passed:?}");
+        let remark = dice.one_of(&["", " (healthy)", " (health: starting)", " (Paused)"]);
+        let text = format!("Up {}{remark}", human(passed, hours));
+        let word = dice.one_of(&["running", "paused", "stopping", "frobbed"]);
+        assert_eq!(Status::parse(Some(word), &text).age, Some(age), "{text}");
     }
 }
 

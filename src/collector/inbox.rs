@@ -1,5 +1,5 @@
-//! A queue between two threads that is bounded by bytes: a thousand small events may wait, or a
-//! few large ones.
+//! What waits for the thread that owns the core, bounded by bytes: a thousand small events may wait,
+//! or a few large ones.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 /// Items and what they weigh, first in, first out.
 #[derive(Debug)]
-pub struct Queue<T> {
+pub(super) struct Inbox<T> {
     waiting: Mutex<Waiting<T>>,
     changed: Condvar,
     most: usize,
@@ -19,10 +19,10 @@ struct Waiting<T> {
     bytes: usize,
 }
 
-impl<T> Queue<T> {
-    /// An empty queue in which items of `most` bytes together may wait.
+impl<T> Inbox<T> {
+    /// An empty inbox in which items of `most` bytes together may wait.
     #[must_use]
-    pub fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self {
             waiting: Mutex::new(Waiting {
                 items: VecDeque::new(),
@@ -33,9 +33,9 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Adds an item of so many bytes; waits for as long as there is no room for it. An empty queue
+    /// Adds an item of so many bytes; waits for as long as there is no room for it. An empty inbox
     /// has room for anything.
-    pub fn push(&self, item: T, bytes: usize) {
+    pub(super) fn push(&self, item: T, bytes: usize) {
         let mut waiting = self.lock();
         while !waiting.items.is_empty() && waiting.bytes + bytes > self.most {
             let woken = self.changed.wait(waiting);
@@ -47,7 +47,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes what is there, up to `count` items; if there is nothing, waits for it until then.
-    pub fn take(&self, count: usize, until: Instant) -> Vec<T> {
+    pub(super) fn take(&self, count: usize, until: Instant) -> Vec<T> {
         let mut waiting = self.lock();
         while waiting.items.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
@@ -87,21 +87,21 @@ mod tests {
 
     #[test]
     fn first_in_first_out_and_no_more_than_is_asked_for() {
-        let queue = Queue::new(100);
+        let inbox = Inbox::new(100);
         for item in 1..=5 {
-            queue.push(item, 10);
+            inbox.push(item, 10);
         }
-        assert_eq!(queue.take(2, soon()), [1, 2]);
-        assert_eq!(queue.take(10, soon()), [3, 4, 5]);
-        assert!(queue.take(10, Instant::now()).is_empty());
+        assert_eq!(inbox.take(2, soon()), [1, 2]);
+        assert_eq!(inbox.take(10, soon()), [3, 4, 5]);
+        assert!(inbox.take(10, Instant::now()).is_empty());
     }
 
     #[test]
     fn what_has_no_room_waits_until_there_is_some() {
-        let queue = Arc::new(Queue::new(100));
+        let inbox = Arc::new(Inbox::new(100));
         // Nothing else waits, so it may be of any size.
-        queue.push(0, 1000);
-        let pushing = Arc::clone(&queue);
+        inbox.push(0, 1000);
+        let pushing = Arc::clone(&inbox);
         let pushed = thread::spawn(move || {
             for item in 1..=1000 {
                 pushing.push(item, 40);
@@ -109,12 +109,12 @@ mod tests {
         });
         let mut taken = Vec::new();
         while taken.len() < 1001 {
-            let bytes = queue.lock().bytes;
+            let bytes = inbox.lock().bytes;
             assert!(bytes <= 100 || taken.is_empty(), "{bytes} bytes wait");
-            taken.extend(queue.take(7, soon()));
+            taken.extend(inbox.take(7, soon()));
         }
         pushed.join().unwrap();
         assert!(taken.into_iter().eq(0..=1000));
-        assert_eq!(queue.lock().bytes, 0);
+        assert_eq!(inbox.lock().bytes, 0);
     }
 }

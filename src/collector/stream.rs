@@ -1,0 +1,833 @@
+//! The stream of events: when it is opened, what of it is new, and whether something was missed.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{HashSet, VecDeque};
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::engine::{Event, Remembered, SAME_CLOCK};
+use crate::ledger::{EventsCome, Now};
+
+/// Between two attempts to open it, doubled from the first to the second.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// A stream that lasted so long was a good one: after it the pauses start anew.
+const GOOD_STREAM: Duration = Duration::from_secs(10);
+
+/// A proxy that refuses the stream is asked again after so long.
+const AFTER_REFUSAL: Duration = Duration::from_secs(60);
+
+/// What was made so long before a stream broke may not have come; a new one repeats it.
+const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
+
+/// A new stream begins so much before that: what is known is repeated for nothing, and an event that
+/// was held back on its way is not missed.
+const REPEATED: SignedDuration = SignedDuration::from_secs(5);
+
+/// A new stream has repeated what it will ever repeat after so long.
+const REPEATS_COME: Duration = Duration::from_secs(1);
+
+/// An event that is so much later than the others of its stream shows that the stream was not read
+/// for a while. An Engine drops events for a reader that is slow, without a word (moby
+/// `daemon/events/events.go`).
+const BEHIND: SignedDuration = SignedDuration::from_secs(2);
+
+/// Events of one stream are so much out of the order of their times.
+const SHUFFLED: SignedDuration = SignedDuration::from_millis(50);
+
+/// So many events Docker keeps for a reader that is slow, before it drops any (moby
+/// `daemon/events/events.go`, `bufferSize`).
+pub const ENGINE_QUEUE: usize = 1024;
+
+/// After so long without another late event, a stream that was behind has caught up.
+const CAUGHT_UP: Duration = Duration::from_secs(1);
+
+/// A stream that seems to be dead is opened again, but not more often than this.
+const REVIVE_EVERY: Duration = Duration::from_secs(60);
+
+/// A first stream that is open so soon after the start has no gap before it.
+const AT_THE_START: Duration = Duration::from_secs(1);
+
+/// What the Engine remembers is asked for again after these, if there was no good answer.
+const PROVE_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+
+/// So many events are known again when they are repeated. Docker repeats 256 at most.
+const KNOWN_AGAIN: usize = 1024;
+
+/// The same of a storm, of which all that a new stream may repeat is known again.
+const KNOWN_AGAIN_OF_STORM: usize = 16 * KNOWN_AGAIN;
+
+/// While the stream is open the core is woken so often at least, so that it knows when this process
+/// was stopped.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// What is to be asked of the Engine for the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// To open a stream that begins with what was remembered since then.
+    Follow(Timestamp),
+    /// What it remembers of all types.
+    Remembered,
+}
+
+/// What is known of the stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    state: State,
+    pause: Duration,
+    /// All that was made up to then has come.
+    covered: Timestamp,
+    /// The last event that came before the present stream, if some before it may not have come.
+    doubtful: Option<Timestamp>,
+    proof: Proof,
+    /// The stream has repeated what came before it was opened.
+    seamless: bool,
+    /// How late the events of this stream come: at least, and at most.
+    delays: (SignedDuration, SignedDuration),
+    known: Known,
+    /// So many events wait in the Engine for a reader that is slow.
+    queue: usize,
+    /// How often it was opened.
+    opened: u32,
+    revived: Option<Duration>,
+    /// When this process was last seen to be alive.
+    alive: Option<Now>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It is not wanted.
+    Off,
+    Closed {
+        /// It is opened again at this uptime.
+        until: Duration,
+        refused: bool,
+    },
+    Opening,
+    Open(Open),
+    /// It is being ended, to be opened anew.
+    Ending,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Open {
+    since: Duration,
+    behind: Option<Behind>,
+}
+
+impl Open {
+    /// When it was opened, by the Engine's clock as it is known now.
+    fn since(&self, now: Now) -> Timestamp {
+        let ago = SignedDuration::try_from(now.uptime.saturating_sub(self.since));
+        let since = now.engine.checked_sub(ago.unwrap_or_default());
+        since.unwrap_or(now.engine)
+    }
+}
+
+/// The stream was not read for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Behind {
+    /// The uptime of the last late event.
+    last: Duration,
+    /// How many events have come since the first of them.
+    events: usize,
+}
+
+/// The proof that nothing was missed before this stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Done,
+    Due { at: Duration, tries: usize },
+    Asked { tries: usize },
+}
+
+impl Stream {
+    /// A stream that is to be opened at once, if it is wanted, by an exporter that started then.
+    pub(super) fn new(wanted: bool, queue: usize, started: Timestamp) -> Self {
+        Self {
+            state: if wanted {
+                State::Closed {
+                    until: Duration::ZERO,
+                    refused: false,
+                }
+            } else {
+                State::Off
+            },
+            pause: MIN_PAUSE,
+            covered: started,
+            doubtful: None,
+            proof: Proof::Done,
+            seamless: false,
+            delays: (SAME_CLOCK, SignedDuration::ZERO),
+            known: Known::default(),
+            queue,
+            opened: 0,
+            revived: None,
+            alive: None,
+        }
+    }
+
+    /// Takes note that this process is alive, and has read all that came. Returns whether it was
+    /// stopped for a while, as far as that matters to the stream.
+    pub(super) fn note_alive(&mut self, now: Now) -> bool {
+        let before = self.alive.replace(now).map(|alive| alive.uptime);
+        let stopped = before.is_some_and(|at| now.uptime.saturating_sub(at) > 2 * HEARTBEAT);
+        stopped && self.state != State::Off
+    }
+
+    /// What is to be asked now, if anything.
+    pub(super) fn ask(&mut self, now: Now) -> Option<Ask> {
+        match (self.state, self.proof) {
+            (State::Closed { until, .. }, _) if now.uptime >= until => {
+                self.state = State::Opening;
+                let since = self.covered.min(now.engine).checked_sub(REPEATED);
+                Some(Ask::Follow(since.unwrap_or(self.covered)))
+            }
+            (State::Open(_), Proof::Due { at, tries }) if now.uptime >= at => {
+                self.proof = Proof::Asked { tries };
+                Some(Ask::Remembered)
+            }
+            _ => None,
+        }
+    }
+
+    /// The uptime at which [`Stream::ask`] or [`Stream::has_caught_up`] has something.
+    pub(super) fn wake_at(&self) -> Option<Duration> {
+        match (self.state, self.proof) {
+            (State::Closed { until, .. }, _) => Some(until),
+            (State::Open(Open { behind, .. }), proof) => {
+                let caught_up = behind.map(|it| it.last + CAUGHT_UP);
+                let alive = self.alive.map(|alive| alive.uptime + HEARTBEAT);
+                let prove = match proof {
+                    Proof::Due { at, .. } => Some(at),
+                    Proof::Done | Proof::Asked { .. } => None,
+                };
+                [caught_up, alive, prove].into_iter().flatten().min()
+            }
+            (State::Off | State::Opening | State::Ending, _) => None,
+        }
+    }
+
+    /// Whether the Engine is about to tell what it remembers of the time before the start.
+    pub(super) fn is_proving_first(&self) -> bool {
+        let proving = matches!(
+            self.proof,
+            Proof::Due { tries: 0, .. } | Proof::Asked { tries: 0 }
+        );
+        self.opened == 1 && proving && matches!(self.state, State::Open(_))
+    }
+
+    /// Whether events may come that tell more of what is known already.
+    pub(super) fn events_come(&self, now: Now) -> EventsCome {
+        match self.state {
+            State::Off | State::Closed { refused: true, .. } => EventsCome::Never,
+            State::Closed { .. } | State::Opening | State::Ending => EventsCome::Soon,
+            State::Open(Open { since, behind }) => {
+                let is_new = now.uptime.saturating_sub(since) < REPEATS_COME;
+                if is_new || behind.is_some() || self.proof != Proof::Done {
+                    EventsCome::Soon
+                } else {
+                    EventsCome::Now
+                }
+            }
+        }
+    }
+
+    /// It is open. The first one begins with the start of the exporter, by the Engine's clock. Returns
+    /// whether there was another before.
+    pub(super) fn opened(&mut self, now: Now, started: Timestamp) -> bool {
+        let again = self.opened > 0;
+        self.opened += 1;
+        if !again {
+            self.covered = started;
+        }
+        self.delays = (SAME_CLOCK, SignedDuration::ZERO);
+        self.proof = Proof::Due {
+            at: now.uptime,
+            tries: 0,
+        };
+        self.seamless = false;
+        self.state = State::Open(Open {
+            since: now.uptime,
+            behind: None,
+        });
+        again
+    }
+
+    /// It is gone; if it was `refused`, it will be refused again.
+    pub(super) fn closed(&mut self, now: Now, refused: bool) {
+        let mut until = now.uptime;
+        match self.state {
+            State::Open(Open { since, behind }) => {
+                let is_whole = behind.is_none_or(|it| it.events < self.queue);
+                if !is_whole {
+                    self.doubtful = self.known.newest;
+                } else if self.proof == Proof::Done {
+                    self.cover_until(now);
+                }
+                if now.uptime.saturating_sub(since) >= GOOD_STREAM {
+                    self.pause = MIN_PAUSE;
+                }
+                until += self.pause;
+            }
+            State::Ending => {}
+            _ => until += self.pause,
+        }
+        if self.state != State::Ending {
+            self.pause = (self.pause * 2).min(MAX_PAUSE);
+        }
+        if refused {
+            until = now.uptime + AFTER_REFUSAL;
+        }
+        self.proof = Proof::Done;
+        self.state = State::Closed { until, refused };
+    }
+
+    /// All that was made up to now has come, but for what is under way.
+    fn cover_until(&mut self, now: Now) {
+        // While the process was stopped, the stream may have broken at any time.
+        let stopped = |alive: &Now| now.uptime.saturating_sub(alive.uptime) > 2 * HEARTBEAT;
+        let alive = self.alive.filter(stopped).unwrap_or(now);
+        let margin = self.delays.1.max(OVERLAP) + now.error;
+        let covered = alive.engine.checked_sub(margin);
+        self.covered = covered.map_or(self.covered, |it| it.max(self.covered));
+        self.doubtful = None;
+    }
+
+    /// Takes note of an event; returns whether it is new.
+    pub(super) fn take(&mut self, event: &Event, now: Now) -> bool {
+        if !self.known.remember(event) {
+            // The Engine remembers what came before the break, so it remembers all since.
+            self.seamless |= self.proof != Proof::Done && self.doubtful.is_none();
+            return false;
+        }
+        if let State::Open(open) = &mut self.state {
+            // What was made before is repeated.
+            if event.time > open.since(now) {
+                let delay = now.engine.duration_since(event.time);
+                let (shortest, longest) = &mut self.delays;
+                *shortest = delay.min(*shortest);
+                if let Some(behind) = &mut open.behind {
+                    behind.events += 1;
+                }
+                if delay > *shortest + BEHIND {
+                    let margin = match open.behind {
+                        // What came before it was in time.
+                        None => Some(OVERLAP),
+                        // Nothing was dropped before the Engine's queue was full.
+                        Some(it) if it.events <= self.queue => Some(SHUFFLED),
+                        Some(_) => None,
+                    };
+                    if let Some(margin) = margin.filter(|_| self.proof == Proof::Done) {
+                        let at = event.time.checked_sub(margin).unwrap_or(event.time);
+                        self.covered = self.covered.max(at);
+                    }
+                    let last = now.uptime;
+                    open.behind.get_or_insert(Behind { last, events: 1 }).last = last;
+                } else {
+                    *longest = delay.max(*longest);
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether an event was made before the stream was open, and after that time.
+    pub(super) fn is_repeated(&self, event: &Event, started: Timestamp, now: Now) -> bool {
+        let State::Open(open) = self.state else {
+            return false;
+        };
+        (started..open.since(now)).contains(&event.time)
+    }
+
+    /// Whether a stream that was behind has caught up: then it is to be opened again, to learn what
+    /// it has lost.
+    pub(super) fn has_caught_up(&self, now: Now) -> bool {
+        let State::Open(Open { behind, .. }) = self.state else {
+            return false;
+        };
+        behind.is_some_and(|it| now.uptime.saturating_sub(it.last) >= CAUGHT_UP)
+    }
+
+    /// Whether a run that ended then, and whose event has not come, shows that the stream is dead.
+    pub(super) fn is_dead(&self, finished: Timestamp, now: Now) -> bool {
+        let State::Open(open) = self.state else {
+            return false;
+        };
+        let revived = self.revived.map(|at| now.uptime.saturating_sub(at));
+        finished > open.since(now) && revived.is_none_or(|ago| ago >= REVIVE_EVERY)
+    }
+
+    /// It is being ended, to be opened again.
+    pub(super) fn ending(&mut self, now: Now) {
+        if let State::Open(Open {
+            behind: Some(it), ..
+        }) = self.state
+        {
+            if it.events < self.queue {
+                // The Engine's queue was never full, so nothing was dropped.
+                self.cover_until(now);
+            } else {
+                self.doubtful = self.known.newest;
+            }
+        } else {
+            self.revived = Some(now.uptime);
+        }
+        self.state = State::Ending;
+        self.proof = Proof::Done;
+    }
+
+    /// What the Engine remembers has come, or not. Returns whether events may be lost.
+    pub(super) fn prove(
+        &mut self,
+        remembered: Option<&Remembered>,
+        podman: bool,
+        now: Now,
+    ) -> bool {
+        let (Proof::Asked { tries }, State::Open(open)) = (self.proof, self.state) else {
+            return false;
+        };
+        if open.behind.is_some() {
+            return false;
+        }
+        let at_the_start = self.opened == 1 && open.since < AT_THE_START;
+        let closed = match remembered {
+            // Podman has a log of all that ever happened.
+            Some(_) if self.seamless || podman || at_the_start => true,
+            Some(remembered) => remembered.reaches_back_to(self.covered, self.doubtful),
+            None if tries < PROVE_AGAIN.len() => {
+                self.proof = Proof::Due {
+                    at: now.uptime + PROVE_AGAIN[tries],
+                    tries: tries + 1,
+                };
+                return false;
+            }
+            None => self.seamless || podman || at_the_start,
+        };
+        self.proof = Proof::Done;
+        self.covered = self.covered.max(open.since(now));
+        !closed
+    }
+}
+
+/// The events that came last, by hashes of their times, containers, actions and signals: two of 16,384 are
+/// the same once in 10^11 times.
+#[derive(Debug, Default)]
+struct Known {
+    hashes: HashSet<u64>,
+    order: VecDeque<(Timestamp, u64)>,
+    newest: Option<Timestamp>,
+    hasher: RandomState,
+}
+
+impl Known {
+    /// Remembers an event; returns whether it is a new one.
+    fn remember(&mut self, event: &Event) -> bool {
+        let id = (event.time, &event.id, event.action.name(), event.signal());
+        let hash = self.hasher.hash_one(id);
+        if !self.hashes.insert(hash) {
+            return false;
+        }
+        self.newest = self.newest.max(Some(event.time));
+        while let Some((oldest, forgotten)) = self.order.front() {
+            let age = self.newest.map(|newest| newest.duration_since(*oldest));
+            let most = if age > Some(2 * OVERLAP) {
+                KNOWN_AGAIN
+            } else {
+                KNOWN_AGAIN_OF_STORM
+            };
+            if self.order.len() < most {
+                break;
+            }
+            self.hashes.remove(forgotten);
+            self.order.pop_front();
+        }
+        self.order.push_back((event.time, hash));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A moment of the Engine, in milliseconds since the start.
+    fn at(millis: i64) -> Timestamp {
+        let start = Timestamp::from_second(1_795_336_800).unwrap();
+        start + SignedDuration::from_millis(millis)
+    }
+
+    fn now(millis: i64) -> Now {
+        Now {
+            uptime: Duration::from_millis(millis.unsigned_abs()),
+            engine: at(millis),
+            error: SignedDuration::ZERO,
+        }
+    }
+
+    fn new(wanted: bool) -> Stream {
+        Stream::new(wanted, 4, at(0))
+    }
+
+    /// A stream that is open since then.
+    fn open(millis: i64) -> Stream {
+        let mut stream = new(true);
+        open_again(&mut stream, millis);
+        stream
+    }
+
+    fn open_again(stream: &mut Stream, millis: i64) {
+        assert!(matches!(stream.ask(now(millis)), Some(Ask::Follow(_))));
+        stream.opened(now(millis), at(0));
+    }
+
+    /// A stream that is open since then, and before which nothing was missed.
+    fn proven(millis: i64) -> Stream {
+        let mut stream = open(millis);
+        assert_eq!(stream.ask(now(millis)), Some(Ask::Remembered));
+        assert!(!stream.prove(Some(&all_since(millis)), false, now(millis)));
+        stream
+    }
+
+    fn event(action: &str, id: &str, millis: i64, signal: &str) -> Event {
+        let line = json!({
+            "Type": "container", "Action": action,
+            "timeNano": i64::try_from(at(millis).as_nanosecond()).unwrap(),
+            "Actor": {"ID": id, "Attributes": {"signal": signal}},
+        });
+        Event::parse(&line.to_string()).unwrap().unwrap()
+    }
+
+    fn die(millis: i64) -> Event {
+        event("die", "a", millis, "")
+    }
+
+    /// What a daemon remembers that has forgotten nothing.
+    fn all_since(millis: i64) -> Remembered {
+        Remembered {
+            count: 1,
+            oldest: Some(at(millis)),
+            events: Vec::new(),
+        }
+    }
+
+    /// What one remembers that has forgotten all that was before.
+    fn some_since(millis: i64) -> Remembered {
+        Remembered {
+            count: 256,
+            ..all_since(millis)
+        }
+    }
+
+    #[test]
+    fn an_event_is_new_once() {
+        let mut stream = open(100);
+        for new in [
+            event("die", "a", 5, ""),
+            event("die", "b", 5, ""),
+            event("die", "a", 6, ""),
+            event("kill", "a", 5, "15"),
+            event("kill", "a", 5, "9"),
+            event("start", "a", 5, ""),
+        ] {
+            assert!(stream.take(&new, now(200)), "{new:?}");
+            assert!(!stream.take(&new, now(200)), "{new:?}");
+        }
+    }
+
+    #[test]
+    fn so_many_events_are_known_again() {
+        // Between two events, and how many are known again.
+        for (pause, most) in [(1000, KNOWN_AGAIN), (0, KNOWN_AGAIN_OF_STORM)] {
+            let mut stream = open(0);
+            let count = i64::try_from(most).unwrap();
+            let one = |number: i64| event("die", &number.to_string(), number * pause, "");
+            for number in 0..count {
+                assert!(stream.take(&one(number), now(number * pause)));
+            }
+            assert!(!stream.take(&one(0), now(count * pause)), "{most}");
+            assert!(stream.take(&one(count), now(count * pause)));
+            assert!(!stream.take(&one(1), now(count * pause)), "{most}");
+            assert!(stream.take(&one(0), now(count * pause)), "{most}");
+            assert_eq!(stream.known.hashes.len(), most);
+            assert_eq!(stream.known.order.len(), most);
+        }
+    }
+
+    #[test]
+    fn a_new_stream_begins_before_all_that_may_be_missing() {
+        let since = |stream: &mut Stream, millis: i64| match stream.ask(now(millis)) {
+            Some(Ask::Follow(since)) => since.duration_since(at(0)).as_millis(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(since(&mut new(true), 0), -5_000);
+        // What came up to a second before the break may not have come.
+        let mut stream = proven(0);
+        stream.closed(now(20_000), false);
+        assert_eq!(since(&mut stream, 30_000), 20_000 - 1_000 - 5_000);
+        // It is not known what came.
+        let mut stream = open(0);
+        stream.closed(now(20_000), false);
+        assert_eq!(since(&mut stream, 30_000), -5_000);
+        // The events of this Engine come late.
+        let mut stream = proven(0);
+        for (made, came) in [(5_000, 5_000), (6_000, 7_900)] {
+            assert!(stream.take(&die(made), now(came)));
+        }
+        stream.closed(now(20_000), false);
+        assert_eq!(since(&mut stream, 30_000), 20_000 - 1_900 - 5_000);
+        // The Engine's clock is not well known.
+        let mut stream = proven(0);
+        let vague = Now {
+            error: SAME_CLOCK,
+            ..now(20_000)
+        };
+        stream.closed(vague, false);
+        assert_eq!(since(&mut stream, 30_000), 20_000 - 1_000 - 3_000 - 5_000);
+        // This process was stopped, and the stream may have broken meanwhile.
+        let mut stream = proven(0);
+        stream.note_alive(now(8_000));
+        stream.closed(now(20_000), false);
+        assert_eq!(since(&mut stream, 30_000), 8_000 - 1_000 - 5_000);
+        // The Engine's clock went back.
+        let mut stream = proven(0);
+        stream.closed(now(20_000), false);
+        let back = Now {
+            engine: at(-3_600_000),
+            ..now(30_000)
+        };
+        assert_eq!(stream.ask(back), Some(Ask::Follow(at(-3_600_000 - 5_000))));
+    }
+
+    #[test]
+    fn a_gap_is_proven_closed_or_events_are_lost() {
+        // When the stream was opened, what is remembered, whether it is Podman, and whether events
+        // may be lost.
+        for (opened, remembered, podman, lost) in [
+            (900, some_since(900), false, false),
+            (5_000, some_since(4_000), false, true),
+            (5_000, some_since(0), false, false),
+            (5_000, some_since(1), false, true),
+            (5_000, all_since(4_000), false, false),
+            (5_000, Remembered::default(), false, false),
+            (5_000, some_since(4_000), true, false),
+        ] {
+            let mut stream = open(opened);
+            assert_eq!(stream.ask(now(opened)), Some(Ask::Remembered));
+            assert_eq!(stream.ask(now(opened)), None);
+            let got = stream.prove(Some(&remembered), podman, now(opened));
+            assert_eq!(got, lost, "{opened} {remembered:?} {podman}");
+            // It is proven once.
+            assert!(!stream.prove(Some(&some_since(4_000)), false, now(opened)));
+            assert_eq!(stream.ask(now(60_000)), None);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_repeats_what_came_before_the_break_has_missed_nothing() {
+        for repeats in [false, true] {
+            let mut stream = proven(0);
+            assert!(stream.take(&die(19_000), now(19_000)));
+            stream.closed(now(20_000), false);
+            open_again(&mut stream, 30_000);
+            assert_eq!(stream.ask(now(30_000)), Some(Ask::Remembered));
+            if repeats {
+                assert!(!stream.take(&die(19_000), now(30_000)));
+            }
+            let lost = stream.prove(Some(&some_since(25_000)), false, now(30_000));
+            assert_eq!(lost, !repeats);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_proven_is_tried_again_and_then_lost() {
+        for (opened, repeats, lost) in [
+            (5_000, false, true),
+            (5_000, true, false),
+            (0, false, false),
+        ] {
+            let mut stream = new(true);
+            stream.take(&die(-500), now(0));
+            open_again(&mut stream, opened);
+            if repeats {
+                assert!(!stream.take(&die(-500), now(opened)));
+            }
+            let mut at = opened;
+            for pause in [1_000, 5_000] {
+                assert_eq!(stream.ask(now(at)), Some(Ask::Remembered));
+                assert!(!stream.prove(None, false, now(at)));
+                assert_eq!(stream.events_come(now(at + 2_000)), EventsCome::Soon);
+                assert_eq!(stream.ask(now(at + pause - 1)), None);
+                at += pause;
+                assert_eq!(stream.wake_at(), Some(now(at).uptime));
+            }
+            assert_eq!(stream.ask(now(at)), Some(Ask::Remembered));
+            assert_eq!(
+                stream.prove(None, false, now(at)),
+                lost,
+                "{opened} {repeats}"
+            );
+            assert_eq!(stream.ask(now(at + 60_000)), None);
+        }
+    }
+
+    #[test]
+    fn a_proof_of_a_stream_that_is_gone_proves_nothing() {
+        let mut stream = open(5_000);
+        assert_eq!(stream.ask(now(5_000)), Some(Ask::Remembered));
+        stream.closed(now(6_000), false);
+        assert!(!stream.prove(Some(&some_since(4_000)), false, now(6_000)));
+        open_again(&mut stream, 7_000);
+        assert!(!stream.prove(Some(&some_since(4_000)), false, now(7_000)));
+        assert_eq!(stream.ask(now(7_000)), Some(Ask::Remembered));
+        assert!(stream.prove(Some(&some_since(4_000)), false, now(7_000)));
+    }
+
+    #[test]
+    fn a_stream_that_was_behind_is_opened_again() {
+        // How many events came while it was behind, and whether some may have been dropped.
+        for (count, dropped) in [(1, false), (3, false), (4, true)] {
+            let mut stream = proven(0);
+            assert!(stream.take(&die(5_000), now(5_000)));
+            assert!(!stream.has_caught_up(now(7_000)));
+            for number in 0..count {
+                // Each is three seconds late.
+                assert!(stream.take(&die(7_000 + number), now(10_000 + number)));
+            }
+            let last = 10_000 + count - 1;
+            assert_eq!(stream.events_come(now(last)), EventsCome::Soon);
+            assert!(!stream.has_caught_up(now(last + 999)));
+            assert!(stream.has_caught_up(now(last + 1_000)));
+            assert_eq!(stream.wake_at(), Some(now(last + 1_000).uptime));
+            stream.ending(now(last + 1_000));
+            assert_eq!(stream.events_come(now(last + 1_000)), EventsCome::Soon);
+            stream.closed(now(last + 1_000), false);
+            // There is no pause.
+            open_again(&mut stream, last + 1_000);
+            assert_eq!(stream.doubtful.is_some(), dropped, "{count}");
+            let covered = if dropped { 7_003 - 50 } else { last };
+            assert_eq!(stream.covered, at(covered), "{count}");
+        }
+    }
+
+    #[test]
+    fn events_that_are_repeated_or_always_late_do_not_mean_that_it_is_behind() {
+        let mut stream = proven(10_000);
+        // Made before it was opened.
+        assert!(stream.take(&die(1_000), now(10_100)));
+        assert!(!stream.has_caught_up(now(60_000)));
+        // An Engine whose clock is a little behind.
+        for made in [11_000, 15_000, 20_000] {
+            assert!(stream.take(&die(made), now(made + 1_900)));
+        }
+        assert!(!stream.has_caught_up(now(60_000)));
+        assert_eq!(stream.events_come(now(60_000)), EventsCome::Now);
+    }
+
+    #[test]
+    fn the_pauses_grow_until_a_stream_lasts() {
+        let mut stream = new(true);
+        let mut at = 0;
+        for pause in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
+            assert!(matches!(stream.ask(now(at)), Some(Ask::Follow(_))));
+            assert_eq!(stream.ask(now(at)), None);
+            stream.closed(now(at), false);
+            at += pause;
+            assert_eq!(stream.wake_at(), Some(now(at).uptime));
+            assert_eq!(stream.ask(now(at - 1)), None);
+        }
+        // One that does not last is as bad as none.
+        for (lasts, pause) in [(9_999, 5_000), (10_000, 100), (0, 200)] {
+            open_again(&mut stream, at);
+            at += lasts;
+            stream.closed(now(at), false);
+            at += pause;
+            assert_eq!(stream.wake_at(), Some(now(at).uptime), "{lasts}");
+        }
+    }
+
+    #[test]
+    fn one_that_is_refused_is_asked_for_again_after_a_minute() {
+        let mut stream = new(true);
+        assert!(matches!(stream.ask(now(0)), Some(Ask::Follow(_))));
+        stream.closed(now(10), true);
+        assert_eq!(stream.events_come(now(10)), EventsCome::Never);
+        assert_eq!(stream.ask(now(60_009)), None);
+        open_again(&mut stream, 60_010);
+        assert_eq!(stream.events_come(now(60_010)), EventsCome::Soon);
+    }
+
+    #[test]
+    fn whether_events_come() {
+        let stream = new(false);
+        assert_eq!(stream.events_come(now(0)), EventsCome::Never);
+        assert_eq!(stream.wake_at(), None);
+        assert_eq!(new(false).ask(now(60_000)), None);
+
+        let mut stream = new(true);
+        assert_eq!(stream.events_come(now(0)), EventsCome::Soon);
+        stream.ask(now(0));
+        assert_eq!(stream.events_come(now(0)), EventsCome::Soon);
+        assert!(!stream.opened(now(50), at(0)));
+        assert_eq!(stream.events_come(now(60_000)), EventsCome::Soon);
+        assert!(stream.is_proving_first());
+        stream.ask(now(50));
+        assert!(stream.is_proving_first());
+        stream.prove(Some(&all_since(0)), false, now(100));
+        assert!(!stream.is_proving_first());
+        assert_eq!(stream.events_come(now(1_049)), EventsCome::Soon);
+        assert_eq!(stream.events_come(now(1_050)), EventsCome::Now);
+        stream.closed(now(2_000), false);
+        assert_eq!(stream.events_come(now(2_000)), EventsCome::Soon);
+        stream.ask(now(3_000));
+        assert!(stream.opened(now(3_000), at(0)));
+        assert!(!stream.is_proving_first());
+    }
+
+    #[test]
+    fn a_stream_without_the_event_of_what_ended_is_dead_but_not_all_the_time() {
+        let mut stream = proven(5_000);
+        assert!(!stream.is_dead(at(4_999), now(20_000)));
+        assert!(stream.is_dead(at(6_000), now(20_000)));
+        stream.ending(now(20_000));
+        assert!(!stream.is_dead(at(6_000), now(20_000)));
+        stream.closed(now(20_000), false);
+        open_again(&mut stream, 20_000);
+        assert!(!stream.is_dead(at(30_000), now(79_999)));
+        assert!(stream.is_dead(at(30_000), now(80_000)));
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_knows() {
+        for (wanted, pause, stopped) in [
+            (true, 4_000, false),
+            (true, 4_001, true),
+            (false, 60_000, false),
+        ] {
+            let mut stream = new(wanted);
+            assert!(!stream.note_alive(now(60_000)));
+            let got = stream.note_alive(now(60_000 + pause));
+            assert_eq!(got, stopped, "{wanted} {pause}");
+            assert!(!stream.note_alive(now(60_000 + pause)));
+        }
+        // An open stream has it woken for that.
+        let mut stream = proven(0);
+        stream.note_alive(now(1_000));
+        assert_eq!(stream.wake_at(), Some(now(3_000).uptime));
+    }
+
+    #[test]
+    fn what_is_repeated_was_made_between_the_start_and_the_opening() {
+        let stream = open(5_000);
+        for (made, repeated) in [(-1, false), (0, true), (4_999, true), (5_000, false)] {
+            let got = stream.is_repeated(&die(made), at(0), now(9_000));
+            assert_eq!(got, repeated, "{made}");
+        }
+        assert!(!new(true).is_repeated(&die(1), at(0), now(9_000)));
+    }
+}
