@@ -19,6 +19,8 @@ mod metrics;
 mod podman;
 #[path = "support/prometheus.rs"]
 mod prometheus;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[allow(dead_code)]
 #[path = "support/waiting.rs"]
 mod waiting;
@@ -33,6 +35,10 @@ mod events;
 mod exits;
 #[path = "engine/faults.rs"]
 mod faults;
+#[path = "engine/gaps.rs"]
+mod gaps;
+#[path = "engine/hangs.rs"]
+mod hangs;
 #[path = "engine/image.rs"]
 mod image;
 #[path = "engine/inspect.rs"]
@@ -47,6 +53,8 @@ mod privileges;
 mod reasons;
 #[path = "engine/restarts.rs"]
 mod restarts;
+#[path = "engine/runs.rs"]
+mod runs;
 #[path = "engine/stack.rs"]
 mod stack;
 #[path = "engine/swarm.rs"]

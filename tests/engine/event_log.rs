@@ -84,6 +84,19 @@ impl EventLog {
         seen.unwrap_or_else(|why| panic!("deaths of {attribute} {value}: {why}"))
     }
 
+    /// Waits until the container of this name is removed.
+    pub(crate) fn until_removed(&self, name: &str) {
+        let removed = eventually(PATIENCE, || {
+            let events = self.events.lock().unwrap();
+            let mut removals = events.iter().filter(|event| event.action == "destroy");
+            if removals.any(|event| event.attribute("name") == name) {
+                return Ok(());
+            }
+            Err(format!("{name} is not removed"))
+        });
+        removed.unwrap_or_else(|why| panic!("{why}"));
+    }
+
     /// Waits for the end of the daemon.
     pub(crate) fn until_end(&self) {
         let ended = eventually(PATIENCE, || {

@@ -4,19 +4,14 @@
 //! What becomes of running containers when the daemon is stopped or killed is in [`crate::restarts`].
 
 use std::fs::{self, Permissions};
-use std::io;
-use std::net::Shutdown;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::dockerd::{Engine, SOCKET_GROUP, until_gone};
+use crate::dockerd::{Engine, until_gone};
 use crate::exporter::{Exporter, Scraped, is_down, is_up, scrape_during};
 use crate::metrics::Metrics;
+use crate::proxy::Proxy;
 use crate::waiting::{PATIENCE, eventually, signal};
 use crate::workloads::{counted, follows, run_service, service, until_listed_again};
 
@@ -140,115 +135,43 @@ fn a_daemon_that_hangs_is_told_once_and_what_ended_meanwhile_is_counted_once() {
     );
 }
 
-/// A socket of the test's own before that of the Engine, whose connections can be cut.
-struct Door {
-    path: PathBuf,
-    engine: PathBuf,
-    listener: Option<UnixListener>,
-    connections: Arc<Mutex<Vec<UnixStream>>>,
-}
-
-impl Door {
-    fn open(engine: &Engine) -> Self {
-        let mut door = Self {
-            path: engine.folder.join("door.sock"),
-            engine: engine.socket().to_owned(),
-            listener: None,
-            connections: Arc::default(),
-        };
-        door.listen();
-        door
-    }
-
-    /// Makes the socket, anew if there was one, as dockerd does.
-    fn listen(&mut self) {
-        let listener = UnixListener::bind(&self.path).unwrap();
-        chown(&self.path, Some(0), Some(SOCKET_GROUP)).unwrap();
-        set_mode(&self.path, 0o660);
-        let accepting = listener.try_clone().unwrap();
-        self.listener = Some(listener);
-        let (engine, connections) = (self.engine.clone(), Arc::clone(&self.connections));
-        thread::spawn(move || {
-            for client in accepting.incoming().map_while(Result::ok) {
-                let Ok(server) = UnixStream::connect(&engine) else {
-                    continue;
-                };
-                for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    thread::spawn(move || {
-                        let _ = io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Both);
-                    });
-                }
-                connections.lock().unwrap().extend([client, server]);
-            }
-        });
-    }
-
-    /// Nobody listens any more; the file stays.
-    fn close(&mut self) {
-        if let Some(listener) = self.listener.take() {
-            // That wakes the thread that accepts.
-            let socket = UnixStream::from(OwnedFd::from(listener));
-            socket.shutdown(Shutdown::Both).unwrap();
-        }
-    }
-
-    /// Breaks all connections there are.
-    fn cut(&self) {
-        for connection in self.connections.lock().unwrap().drain(..) {
-            let _ = connection.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        self.close();
-        self.cut();
-    }
-}
-
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// What is done to a door.
-type Step = fn(&mut Door);
+/// What is done to the proxy.
+type Step = fn(&mut Proxy);
 
 /// What is wrong, how it comes about, how it is mended, and what the log says of it.
 const FAULTS: [(&str, Step, Step, &str); 4] = [
     (
         "moved",
-        |door| fs::rename(&door.path, door.path.with_extension("away")).unwrap(),
-        |door| fs::rename(door.path.with_extension("away"), &door.path).unwrap(),
+        |proxy| fs::rename(proxy.path(), proxy.path().with_extension("away")).unwrap(),
+        |proxy| fs::rename(proxy.path().with_extension("away"), proxy.path()).unwrap(),
         "no Docker socket at",
     ),
     (
         "forbidden",
-        |door| set_mode(&door.path, 0),
-        |door| set_mode(&door.path, 0o660),
+        |proxy| set_mode(proxy.path(), 0),
+        |proxy| set_mode(proxy.path(), 0o660),
         "no permission to connect to",
     ),
     (
         "deserted",
-        Door::close,
-        |door| {
-            fs::remove_file(&door.path).unwrap();
-            door.listen();
-        },
+        Proxy::close,
+        Proxy::come_back,
         "nobody listens on",
     ),
     (
         "folder",
-        |door| {
-            door.close();
-            fs::remove_file(&door.path).unwrap();
-            fs::create_dir(&door.path).unwrap();
+        |proxy| {
+            proxy.close();
+            fs::remove_file(proxy.path()).unwrap();
+            fs::create_dir(proxy.path()).unwrap();
         },
-        |door| {
-            fs::remove_dir(&door.path).unwrap();
-            door.listen();
+        |proxy| {
+            fs::remove_dir(proxy.path()).unwrap();
+            proxy.listen();
         },
         "is not a socket",
     ),
@@ -258,9 +181,9 @@ const FAULTS: [(&str, Step, Step, &str); 4] = [
 #[ignore = "needs a real Docker Engine: cargo test --test engine -- --ignored"]
 fn a_socket_that_is_gone_or_forbidden_or_a_folder_is_told_with_its_remedy_and_loses_no_exit() {
     let engine = Engine::private();
-    let mut door = Door::open(&engine);
+    let mut proxy = Proxy::open(&engine);
     // As root it would be forbidden nothing: it becomes nobody with the group of the socket.
-    let exporter = Exporter::start(&format!("unix://{}", door.path.display()));
+    let exporter = Exporter::start(&proxy.url());
     exporter.until("the start", follows);
     run_service(&engine, "again", &[], &["sh", "-c", "exit 4"]);
     let again = |metrics: &Metrics, runs: usize| {
@@ -275,7 +198,7 @@ fn a_socket_that_is_gone_or_forbidden_or_a_folder_is_told_with_its_remedy_and_lo
     for (done, (what, break_it, mend, complaint)) in FAULTS.into_iter().enumerate() {
         let lines = exporter.said().lines().count();
         answers_during(&exporter, || {
-            break_it(&mut door);
+            break_it(&mut proxy);
             // Connections that are there need no file.
             let (before, after) = (format!("{what}-before"), format!("{what}-after"));
             run_service(&engine, &before, &["--rm"], &["sh", "-c", "exit 5"]);
@@ -283,7 +206,7 @@ fn a_socket_that_is_gone_or_forbidden_or_a_folder_is_told_with_its_remedy_and_lo
                 is_up(metrics)?;
                 counted(metrics, &service(&before), &[("error", 1)])
             });
-            door.cut();
+            proxy.cut();
             exporter.until(what, is_down);
             run_service(&engine, &after, &["--rm"], &["sh", "-c", "exit 6"]);
             // No listing will show the first of the two.
@@ -295,7 +218,7 @@ fn a_socket_that_is_gone_or_forbidden_or_a_folder_is_told_with_its_remedy_and_lo
                 is_down(metrics)?;
                 again(metrics, 2 * done + 1)
             });
-            mend(&mut door);
+            mend(&mut proxy);
             let all = |metrics: &Metrics| {
                 follows(metrics)?;
                 again(metrics, 2 * done + 3)?;

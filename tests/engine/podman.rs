@@ -1,6 +1,7 @@
 //! The same of a real Podman, by its compatible API.
 
 use std::fs;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -11,6 +12,9 @@ use crate::waiting::{PATIENCE, eventually};
 use crate::workloads::{NO_LISTINGS, counted, follows, service, until_listed_again};
 
 const SLEEP: [&str; 2] = ["sleep", "1000"];
+
+/// A second or two are usual. This leaves room for a busy machine.
+const SOON: Duration = Duration::from_secs(15);
 
 /// What may be lost where a time of today, in seconds, is a floating-point number.
 const PRECISION: f64 = 0.000_002;
@@ -348,5 +352,51 @@ fn a_service_of_podman_that_comes_back_tells_what_ended_without_it_once() {
             .filter(|line| !line.contains(" exited with code "))
             .collect();
         assert_eq!(told.len(), 2, "one line should tell each:\n{told:#?}");
+    }
+}
+
+/// Podman puts the code of a removed container among its labels, and answers 500 where it is asked for one that is gone.
+#[test]
+#[ignore = "needs a real Podman: cargo test --test engine -- --ignored"]
+fn a_removed_container_of_podman_gets_no_label_and_no_warning() {
+    const GONE: [&str; 3] = ["gone-0", "gone-1", "gone-2"];
+    let podman = Podman::new();
+    let exporter = Exporter::start(&podman.url());
+    let by_events = Exporter::start_with(&podman.url(), &NO_LISTINGS);
+    for exporter in [&exporter, &by_events] {
+        exporter.until("the start", follows);
+    }
+    for short in GONE {
+        podman.run(short, &["--rm"], &["sh", "-c", "exit 4"]);
+    }
+    podman.run("removed", &[], &["sh", "-c", "exit 4"]);
+    podman.podman(&["wait", &podman.name("removed")]);
+    podman.podman(&["rm", &podman.name("removed")]);
+    let check = |metrics: &Metrics| {
+        for short in GONE.into_iter().chain(["removed"]) {
+            counted(metrics, &service(short), &[("error", 1)])?;
+            shows(&podman, metrics, "exit", short, (4.0, "error"))?;
+        }
+        Ok(())
+    };
+    for exporter in [&exporter, &by_events] {
+        exporter.within(SOON, "what is gone", check);
+    }
+    until_listed_again(&exporter);
+    exporter.within(SOON, "what is gone, still", check);
+    for exporter in [&exporter, &by_events] {
+        let said = exporter.said();
+        assert!(
+            !said.to_lowercase().contains("no such container"),
+            "that it is gone is no trouble:\n{said}"
+        );
+        exporter.within(SOON, "only what is a label", |metrics| {
+            let label = "container_label_containerExitCode";
+            let mut samples = metrics.samples.iter();
+            match samples.find(|sample| sample.labels.contains_key(label)) {
+                Some(wrong) => Err(format!("this is no label: {wrong:?}")),
+                None => Ok(()),
+            }
+        });
     }
 }

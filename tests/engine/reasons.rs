@@ -4,27 +4,9 @@ use crate::dockerd::Engine;
 use crate::event_log::EventLog;
 use crate::exporter::{Exporter, Scraped};
 use crate::metrics::Metrics;
-use crate::waiting::{PATIENCE, eventually};
-use crate::workloads::{counted, counts, follows, run_service, service, until_listed_again};
-
-/// Runs this script as a Compose service and waits until it has set its traps.
-fn run_script(engine: &Engine, service: &str, options: &[&str], script: &str) {
-    run_service(
-        engine,
-        service,
-        options,
-        &[
-            "sh",
-            "-c",
-            &format!("{script}; echo ready; while :; do sleep 0.05; done"),
-        ],
-    );
-    let ready = eventually(PATIENCE, || match engine.logs(service) {
-        log if log.contains("ready") => Ok(()),
-        log => Err(format!("{service} is not ready: {log}")),
-    });
-    ready.unwrap_or_else(|why| panic!("{why}"));
-}
+use crate::workloads::{
+    counted, counts, follows, run_script, run_service, service, until_listed_again,
+};
 
 #[test]
 #[ignore = "needs a real Docker Engine: cargo test --test engine -- --ignored"]

@@ -7,6 +7,7 @@ use std::thread;
 use crate::dockerd::{Engine, IMAGE};
 use crate::exporter::{Exporter, Scraped, is_up};
 use crate::metrics::{Labels, Metrics};
+use crate::waiting::{PATIENCE, eventually};
 
 /// Every reason there is.
 const REASONS: [&str; 6] = [
@@ -35,6 +36,25 @@ pub(crate) fn run_service(engine: &Engine, service: &str, options: &[&str], comm
     ];
     let detached = ["--detach", "--network=none", &labels[0], &labels[1]];
     engine.run(service, &[&detached, options, &[IMAGE], command].concat());
+}
+
+/// Runs this script as a Compose service that goes on for ever, and waits until it has set its traps.
+pub(crate) fn run_script(engine: &Engine, service: &str, options: &[&str], script: &str) {
+    run_service(
+        engine,
+        service,
+        options,
+        &[
+            "sh",
+            "-c",
+            &format!("{script}; echo ready; while :; do sleep 0.05; done"),
+        ],
+    );
+    let ready = eventually(PATIENCE, || match engine.logs(service) {
+        log if log.contains("ready") => Ok(()),
+        log => Err(format!("{service} is not ready: {log}")),
+    });
+    ready.unwrap_or_else(|why| panic!("{why}"));
 }
 
 /// The labels by which the exits of a Compose service are counted.
@@ -75,6 +95,33 @@ pub(crate) fn counted(
         Err(format!(
             "of {workload:?} there should be {wanted:?}, counted are {counts:?}"
         ))
+    }
+}
+
+/// Whether no exit of the workload was counted, be it known or not.
+pub(crate) fn not_counted(metrics: &Metrics, workload: &Labels) -> Result<(), String> {
+    match counts(metrics, workload) {
+        Ok(counts) if counts.values().any(|count| *count > 0) => {
+            Err(format!("{workload:?} should not be counted: {counts:?}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How many runs ended unseen, as far as the exporter knows.
+pub(crate) fn lost(metrics: &Metrics) -> usize {
+    let lost = metrics.value("docker_exit_exporter_events_lost_total", &[]);
+    lost.expect("a count of lost events")
+        .to_string()
+        .parse()
+        .unwrap()
+}
+
+/// Whether just so many runs ended unseen, as far as the exporter knows.
+pub(crate) fn lost_are(metrics: &Metrics, wanted: usize) -> Result<(), String> {
+    match lost(metrics) {
+        lost if lost == wanted => Ok(()),
+        lost => Err(format!("{wanted} should be lost, reported are {lost}")),
     }
 }
 

@@ -5,8 +5,9 @@
 //! neither stop it nor change its socket.
 
 use std::fs::{self, File, Permissions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -18,6 +19,9 @@ use crate::waiting::{PATIENCE, eventually, signal};
 
 /// The image that every container of the tests is made of, except the exporter's own.
 pub(crate) const IMAGE: &str = "docker-exit-exporter-test-busybox";
+
+/// So many events an Engine remembers, of all types.
+const REMEMBERED: usize = 256;
 
 /// The group of a private daemon's socket: one that no machine has.
 pub(crate) const SOCKET_GROUP: u32 = 47_110;
@@ -32,9 +36,11 @@ pub(crate) struct Engine {
     socket: PathBuf,
     prefix: String,
     daemon: Option<Child>,
+    /// Options of this daemon alone.
+    options: &'static [&'static str],
     /// Whether the daemon gets a network of its own.
     own_network: bool,
-    /// Whether the daemon was killed, so that its containers run without one.
+    /// Whether the daemon left containers behind that run without one.
     orphans: bool,
 }
 
@@ -58,7 +64,13 @@ impl Engine {
 
     /// A private one, running.
     pub(crate) fn private() -> Self {
+        Self::private_with(&[])
+    }
+
+    /// A private one, running with these options.
+    pub(crate) fn private_with(options: &'static [&'static str]) -> Self {
         let mut engine = Self::absent();
+        engine.options = options;
         engine.start();
         engine.import_image();
         engine
@@ -90,6 +102,7 @@ impl Engine {
             folder,
             prefix,
             daemon: None,
+            options: &[],
             own_network: false,
             orphans: false,
         }
@@ -137,6 +150,7 @@ impl Engine {
                 "--ip-masq=false",
                 "--ip-forward=false",
             ])
+            .args(self.options)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -171,11 +185,12 @@ impl Engine {
         signal(self.daemon.as_ref().expect("it does not run").id(), "CONT");
     }
 
-    /// Ends the private daemon the way the system does, and with it its containers.
+    /// Ends the private daemon the way the system does, and with it its containers, but for `--live-restore`.
     pub(crate) fn stop(&mut self) {
         let Some(mut daemon) = self.daemon.take() else {
             return;
         };
+        self.orphans = self.options.contains(&"--live-restore");
         signal(daemon.id(), "TERM");
         let ended = eventually(PATIENCE, || match daemon.try_wait() {
             Ok(Some(_)) => Ok(()),
@@ -246,6 +261,28 @@ impl Engine {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         } else {
             Err(both(&output))
+        }
+    }
+
+    /// Sends one POST without a body, which is far cheaper than the client.
+    ///
+    /// # Panics
+    ///
+    /// If the Engine refuses it.
+    pub(crate) fn post(&self, target: &str) {
+        let mut stream = UnixStream::connect(&self.socket).unwrap();
+        let request = format!("POST {target} HTTP/1.0\r\nHost: docker\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(status.starts_with('2'), "POST {target}: {answer}");
+    }
+
+    /// Makes so many events that no exporter asks for that the Engine remembers none of before.
+    pub(crate) fn forget_events(&self) {
+        for _ in 0..REMEMBERED + REMEMBERED / 8 {
+            self.post(&format!("/images/{IMAGE}/tag?repo={IMAGE}&tag=again"));
         }
     }
 
