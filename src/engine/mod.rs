@@ -48,6 +48,8 @@ pub mod limits {
     pub const REMEMBERED: Duration = Duration::from_secs(3);
     /// The body of an inspect or of `/info`, in bytes. Usual are 5 KB; labels can make it larger.
     pub const INSPECT_BYTES: usize = 16 * 1024 * 1024;
+    /// What the Engine remembers, in bytes. Usual are 200 KB: 256 events with their labels.
+    pub const REMEMBERED_BYTES: usize = 8 * 1024 * 1024;
     /// Containers of one listing.
     pub const CONTAINERS: usize = 200_000;
     /// A container's id, name, image or another of its texts, in bytes of JSON: what is longer is
@@ -175,16 +177,13 @@ impl Engine {
     /// [`Error`], after at most [`limits::INSPECT`].
     pub fn remembered(&mut self, since: Timestamp) -> Result<Remembered, Error> {
         let path = remembered::path(since, self.clock.now());
-        let got = self.get(&path, limits::REMEMBERED, limits::INSPECT_BYTES);
+        let got = self.get(&path, limits::REMEMBERED, limits::REMEMBERED_BYTES);
+        let body = std::mem::take(&mut self.body);
         // A stream that does not end at `until` has said all that it had to say by now.
         let late = |error: &Error| matches!(error.kind, Kind::Http(http::Error::DeadlinePassed));
         match got {
             Err(error) if !(late(&error) && self.answered) => Err(error),
-            _ => {
-                let remembered = Remembered::parse(&self.body);
-                self.body = Vec::new();
-                Ok(remembered)
-            }
+            _ => Ok(Remembered::parse(&body)),
         }
     }
 

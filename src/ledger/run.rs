@@ -377,7 +377,7 @@ impl Runs {
     }
 
     /// Its output was attached, or it was connected to a network: someone tries to start it, if it
-    /// was never started. Returns whether it is to be inspected.
+    /// was never started.
     pub(super) fn try_start(&mut self, at: Timestamp) {
         match &mut self.life {
             Life::Unknown | Life::Created(..) => self.life = Life::Created(Tried::Yes, at),
