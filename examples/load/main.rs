@@ -20,7 +20,7 @@
 //! - *start*: from the start of the process to the end of the first answer that has the exit codes
 //!   of all containers, and of the first that has the times of all, for which each is inspected.
 //!   Limit: the same requests, one after the other, by a loop that throws the answers away.
-//! - *a collection*: CPU time of the collector's thread from one listing to the next when nothing
+//! - *a collection*: CPU time of the whole process from one listing to the next when nothing
 //!   has changed and nobody scrapes. Limits: reading the listing from a Unix socket; going through
 //!   its JSON and keeping nothing.
 //! - *memory*: with an empty Engine; between two collections; at most, before anybody scrapes, and
@@ -281,12 +281,12 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// The collector's CPU time from one listing to the next, and how many requests it sends.
+    /// The CPU time of the whole process from one listing to the next, and how many requests it sends.
     fn cpu_of_a_collection(&self, exporter: &mut Exporter) -> Fallible<(Duration, f64)> {
-        let before = exporter.cpu_at_rest(Some("collector"))?;
+        let before = exporter.cpu_at_rest()?;
         self.engine.take_requests();
         let requests = self.wait_for_listings(10, Duration::from_secs(20))?;
-        let after = exporter.cpu_at_rest(Some("collector"))?;
+        let after = exporter.cpu_at_rest()?;
         let listings = requests.iter().filter(|it| *it == LIST).count();
         let listings = u32::try_from(listings)?;
         let requests = f64::from(u32::try_from(requests.len())?) / f64::from(listings);
@@ -357,11 +357,11 @@ impl<'a> Bench<'a> {
         self.engine.take_requests();
         // From the end of one collection to that of another.
         self.wait_for_listings(1, PATIENCE)?;
-        let before = exporter.cpu_at_rest(None)?;
+        let before = exporter.cpu_at_rest()?;
         let begun = Instant::now();
         self.engine.take_requests();
         self.wait_for_listings(2, PATIENCE)?;
-        let spent = exporter.cpu_at_rest(None)?.saturating_sub(before);
+        let spent = exporter.cpu_at_rest()?.saturating_sub(before);
         let share = 100.0 * spent.as_secs_f64() / begun.elapsed().as_secs_f64();
         self.set("CPU at rest, of one core", format!("{share:.3} %"));
         Ok(())
@@ -418,7 +418,7 @@ impl<'a> Bench<'a> {
         pause: Duration,
     ) -> Fallible<Duration> {
         let containers = EVENTS / EVENTS_OF_EACH;
-        let before = exporter.cpu_at_rest(None)?;
+        let before = exporter.cpu_at_rest()?;
         for number in 0..containers {
             go_on()?;
             let container = crowd::container(NEW + exits + number).start();
@@ -429,7 +429,7 @@ impl<'a> Bench<'a> {
             self.engine.destroy(&container);
             thread::sleep(pause);
         }
-        let spent = exporter.cpu_at_rest(None)?.saturating_sub(before);
+        let spent = exporter.cpu_at_rest()?.saturating_sub(before);
         until(exporter, "every exit", |text, _| {
             (series(text, "container_exit_code") == exits + containers).then_some(())
         })?;

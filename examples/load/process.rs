@@ -73,21 +73,15 @@ impl Exporter {
         Ok(())
     }
 
-    /// The time on CPU of the threads with this name, or of all.
+    /// The time on CPU of all threads.
     ///
     /// It is exact for threads that sleep. Of threads that have ended nothing is known.
-    pub(crate) fn cpu(&self, name: Option<&str>) -> Fallible<Duration> {
+    pub(crate) fn cpu(&self) -> Fallible<Duration> {
         let mut nanos = 0;
         let tasks = format!("/proc/{}/task", self.child.id());
         for task in fs::read_dir(&tasks).map_err(|error| format!("{tasks}: {error}"))? {
-            let path = task?.path();
             // A thread may end meanwhile.
-            let Ok(comm) = fs::read_to_string(path.join("comm")) else {
-                continue;
-            };
-            if name.is_none_or(|name| comm.trim_end() == name) {
-                nanos += on_cpu(&path).unwrap_or_default();
-            }
+            nanos += on_cpu(&task?.path()).unwrap_or_default();
         }
         if nanos == 0 {
             return Err("the system tells no CPU time in /proc/PID/task/TID/schedstat".into());
@@ -95,19 +89,19 @@ impl Exporter {
         Ok(Duration::from_nanos(nanos))
     }
 
-    /// Waits until all threads of that name have been asleep for a while, and returns their time on
+    /// Waits until all threads have been asleep for a while, and returns their time on
     /// CPU.
-    pub(crate) fn cpu_at_rest(&mut self, name: Option<&str>) -> Fallible<Duration> {
+    pub(crate) fn cpu_at_rest(&mut self) -> Fallible<Duration> {
         const LOOKS: u32 = 10;
         let end = Instant::now() + PATIENCE;
-        let mut last = self.cpu(name)?;
+        let mut last = self.cpu()?;
         let mut same = 0;
         while same < LOOKS {
             if Instant::now() > end {
                 return Err("the exporter is never at rest".into());
             }
             thread::sleep(Duration::from_millis(15));
-            let now = self.cpu(name)?;
+            let now = self.cpu()?;
             same = if now == last { same + 1 } else { 0 };
             last = now;
         }
