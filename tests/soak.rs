@@ -75,9 +75,7 @@ fn start(docker_host: &str) -> Exporter {
             "this_is_the_exporter_if_it_is_told_so",
             "--nocapture",
         ])
-        .env(FLAGS, flags)
-        // With an arena for each thread it takes long until what is free is used again.
-        .env("MALLOC_ARENA_MAX", "1");
+        .env(FLAGS, flags);
     Exporter::spawn_on(command, port)
 }
 
@@ -134,9 +132,13 @@ fn memory_does_not_grow() {
     let containers = events / EVENTS;
     let mut alive = std::collections::VecDeque::new();
     let mut early = 0;
-    // By then everything that is bounded by a count (the events that are remembered, 16,384 of a storm,
-    // and the containers that are known to be gone) has reached it.
-    let warm = if full { containers / 5 } else { containers / 2 };
+    // By then everything that is bounded by a count (the events that are remembered, the containers
+    // that are known to be gone) has reached it.
+    let warm = if full {
+        containers / 10
+    } else {
+        containers / 2
+    };
     for number in 1..=containers {
         let name = format!("job-{number}");
         let mut container = Container::running(number, &name).label("team", "shop");

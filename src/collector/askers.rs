@@ -20,6 +20,10 @@ use super::inbox::Inbox;
 /// the Engine remembers, and one for each inspect.
 const MAX_THREADS: usize = 8;
 
+/// A request that waits for longer than this gets a thread of its own: those that are there hang. As a
+/// rule one is enough, and each has memory of its own.
+const STUCK: Duration = Duration::from_millis(10);
+
 /// If not all threads were needed for so long, one ends, but for the last.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -85,6 +89,8 @@ struct Waiting {
     requests: VecDeque<(Request, Now, Instant)>,
     idle: usize,
     threads: usize,
+    /// When the last thread was started.
+    started: Option<Instant>,
     /// When all threads were needed last.
     all_busy: Option<Instant>,
 }
@@ -107,7 +113,8 @@ impl Askers {
         })
     }
 
-    /// Has a request sent, at once if there is a thread for it; its answer comes as a message.
+    /// Has a request sent as soon as a thread is free, or by one more (see [`Askers::relieve`]); its
+    /// answer comes as a message.
     pub(super) fn ask(self: &Arc<Self>, request: Request, now: Now) {
         let mut waiting = self.lock();
         waiting.requests.push_back((request, now, Instant::now()));
@@ -115,18 +122,40 @@ impl Askers {
         if waiting.idle <= waiting.requests.len() {
             waiting.all_busy = Some(Instant::now());
         }
-        if waiting.idle < waiting.requests.len() && waiting.threads < MAX_THREADS {
-            let askers = Arc::clone(self);
-            let thread = thread::Builder::new().name("asker".into());
-            match thread.spawn(move || askers.work()) {
-                Ok(_) => waiting.threads += 1,
-                Err(error) if waiting.threads == 0 => {
-                    log::error!("no thread can be started to ask Docker: {error}");
-                    process::exit(1);
-                }
-                // Those that are there will do.
-                Err(error) => log::debug!("no more threads: {error}"),
+        if waiting.threads == 0 {
+            self.start(&mut waiting);
+        }
+    }
+
+    /// Starts one more thread if a request has waited for [`STUCK`]. Returns when that is to be looked
+    /// at again, if anything waits.
+    pub(super) fn relieve(self: &Arc<Self>) -> Option<Instant> {
+        let mut waiting = self.lock();
+        // Those before it are taken by threads that are awakening.
+        let (_, _, since) = waiting.requests.get(waiting.idle)?;
+        let since = waiting.started.max(Some(*since))?;
+        if waiting.threads == MAX_THREADS {
+            return None;
+        }
+        if since.elapsed() < STUCK {
+            return Some(since + STUCK);
+        }
+        self.start(&mut waiting);
+        Some(Instant::now() + STUCK)
+    }
+
+    fn start(self: &Arc<Self>, waiting: &mut Waiting) {
+        waiting.started = Some(Instant::now());
+        let askers = Arc::clone(self);
+        let thread = thread::Builder::new().name("asker".into());
+        match thread.spawn(move || askers.work()) {
+            Ok(_) => waiting.threads += 1,
+            Err(error) if waiting.threads == 0 => {
+                log::error!("no thread can be started to ask Docker: {error}");
+                process::exit(1);
             }
+            // Those that are there will do.
+            Err(error) => log::debug!("no more threads: {error}"),
         }
     }
 

@@ -94,6 +94,7 @@ impl Collector {
         }
         loop {
             let until = self.started + self.core.wake_at().min(Duration::from_secs(3600));
+            let until = askers.relieve().map_or(until, |at| at.min(until));
             let messages = inbox.take(BATCH, until);
             let messages = messages.into_iter().chain([Message::Tick]);
             for message in messages {
