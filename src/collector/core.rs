@@ -350,6 +350,7 @@ impl Core {
                 if self.last_success.is_none() {
                     self.ledger.set_started(started);
                 }
+                self.inspects.hope(false);
                 let reopened = self.stream.opened(now, started);
                 if self.topics.resolved(Topic::NoEvents) {
                     self.log(Level::Info, "events are followed again".to_owned());
@@ -514,7 +515,7 @@ impl Core {
                 if error.is_refusal() || error.is_unreachable() {
                     self.inspects.refused();
                 }
-                self.inspect_in_vain(now, id, error.is_refusal());
+                self.inspect_in_vain(now, id, error.is_refusal(), error.is_unreachable());
                 // That the Engine does not answer is said already.
                 let is_said = self.outage.is_some() && error.is_transport();
                 if !is_said && self.topics.first_time(Topic::NoInspect) {
@@ -526,8 +527,9 @@ impl Core {
         self.publish_soon(now);
     }
 
-    fn inspect_in_vain(&mut self, now: Now, id: &str, refused: bool) {
-        let soon = self.inspects.failed(id, now.uptime) && !refused;
+    /// While the Engine is `down` there may be an answer as soon as it is back.
+    fn inspect_in_vain(&mut self, now: Now, id: &str, refused: bool, down: bool) {
+        let soon = (self.inspects.failed(id, now.uptime) && !refused) || down;
         let why = if soon {
             NotInspected::Failed
         } else {
@@ -541,6 +543,9 @@ impl Core {
     fn take_info(&mut self, now: Now, result: Result<Info, Error>, owner: Option<u32>) {
         match result {
             Ok(info) => {
+                if self.last_success.is_none() {
+                    self.ledger.set_podman(info.podman);
+                }
                 let layout = Layout::of(&info, owner);
                 self.ledger.set_layout(layout);
                 if layout.is_none() && self.topics.first_time(Topic::NoLayout) {
@@ -599,7 +604,8 @@ impl Core {
             self.effects.push(Effect::List(buffer));
         }
         for id in self.inspects.next_in_vain(now.uptime) {
-            self.inspect_in_vain(now, &id, self.outage.is_none());
+            let down = self.outage.is_some();
+            self.inspect_in_vain(now, &id, !down, down);
         }
         while let Some(id) = self.inspects.next(now.uptime) {
             self.effects.push(Effect::Inspect(id, INSPECT_WITHIN));

@@ -231,7 +231,8 @@ impl Inspects {
         self.refusals = self.refusals.saturating_add(1);
     }
 
-    /// A listing worked, so another attempt may. After an outage all are tried again at once.
+    /// A listing worked, or a stream was opened, so another attempt may work. After an outage all are tried
+    /// again at once.
     pub(super) fn hope(&mut self, was_down: bool) {
         self.refusals = self.refusals.min(REFUSALS - 1);
         if was_down {

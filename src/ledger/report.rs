@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::engine::Labels;
 
 use super::container::Container;
-use super::run::Report;
+use super::run::{FORGOTTEN, Report};
 use super::tolerance::{
     DIE_EVENT_COMES, INSPECT_COMES, LAST_INSPECT_COMES, PODMAN_INSPECT_COMES, STREAM_COMES,
 };
@@ -163,7 +163,8 @@ impl Ledger {
 /// container is as old, and nothing had told of it before.
 fn is_before(exit: &Exit, container: &Container, started: Timestamp) -> bool {
     let failed = exit.over_by.filter(|_| exit.code.is_none());
-    let end = exit.died_at.or(exit.finished_at).or(failed);
+    let died = exit.died_at.filter(|_| exit.died_at != FORGOTTEN);
+    let end = died.or(exit.finished_at).or(failed);
     end.map_or_else(
         || exit.old && container.is_older_than(started),
         |end| end < started,

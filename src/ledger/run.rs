@@ -36,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const FAILED_START: std::ops::RangeInclusive<i64> = 125..=128;
 
 /// The `die` event of a run whose order to others is forgotten, since the Engine's clock went back.
-const FORGOTTEN: Option<Timestamp> = Some(Timestamp::MIN);
+pub(super) const FORGOTTEN: Option<Timestamp> = Some(Timestamp::MIN);
 
 /// What is known of one container's runs.
 #[derive(Debug, Default)]
@@ -369,8 +369,8 @@ impl Runs {
     }
 
     /// It was created, and is about to be inspected.
-    pub(super) fn create(&mut self, uptime: Duration) {
-        if self.life == Life::Unknown {
+    pub(super) fn create(&mut self, at: Timestamp, uptime: Duration) {
+        if self.life == Life::Unknown && !self.is_late(at) {
             self.life = Life::Created(Tried::No, Timestamp::MIN);
             self.looked = Some(uptime);
         }
@@ -379,7 +379,9 @@ impl Runs {
     /// Its output was attached, or it was connected to a network: someone tries to start it, if it
     /// was never started.
     pub(super) fn try_start(&mut self, at: Timestamp) {
-        match &mut self.life {
+        match self.life {
+            // An event that was made later has come: it had run by then.
+            Life::Unknown if self.is_late(at) => {}
             Life::Unknown | Life::Created(..) => self.life = Life::Created(Tried::Yes, at),
             Life::Running(_) | Life::Over { .. } => {}
         }
@@ -510,6 +512,10 @@ impl Runs {
                 return None;
             }
             Some(Ended::Unseen(..)) | None => {}
+        }
+        // The end of the run that a later one was taken for.
+        for awaited in &mut self.awaited {
+            awaited.taken_for = awaited.taken_for.filter(|began| *began > at);
         }
         let began = match self.life {
             Life::Running(began) if known.is_none() => began.event,
@@ -873,6 +879,10 @@ impl Runs {
                 return self.end(exit, Report::Due);
             }
             Relation::Current => exit.course.merge(self.course),
+            // Events have told of its course, and of its start too late or not at all.
+            Relation::Newer if self.life == Life::Unknown && self.course.latest >= exit.began => {
+                exit.course.merge(self.course);
+            }
             Relation::Newer => {}
         }
         let from = exit.began.or(exit.finished_at).unwrap_or(Timestamp::MIN);

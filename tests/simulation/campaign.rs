@@ -15,7 +15,7 @@ use super::subject::Subject;
 use super::world::World;
 
 /// So many histories without `SIMULATION`.
-const USUAL: u64 = 3_000;
+const USUAL: u64 = 5_000;
 const THREADS: u64 = 2;
 /// So many shorter histories are tried at most.
 const SHORTENED: usize = 2_000;
@@ -122,6 +122,15 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
+/// Plays those histories again that have failed before, and were mended.
+pub(crate) fn replay<S: Subject>(seeds: &[u64], new: impl Fn(&History) -> S) {
+    for seed in seeds {
+        let history = generate(*seed);
+        let right = play(&history, &new, false).1.is_ok();
+        assert!(right, "{}", explain(&history, &new));
+    }
+}
+
 /// Plays as many histories as are asked for.
 pub(crate) fn run<S: Subject>(new: impl Fn(&History) -> S + Sync) {
     if let Some(seed) = number("SEED") {
@@ -142,9 +151,9 @@ pub(crate) fn run<S: Subject>(new: impl Fn(&History) -> S + Sync) {
             words.iter().any(|word| text.contains(word))
         }
     };
-    // SURVEY goes on after a failure, and says how many there are of each kind.
+    // SURVEY goes on after a failure, and says how many there are of each kind, and which.
     let goes_on = number("SURVEY").is_some();
-    let found = Mutex::new(BTreeMap::<String, (u64, History)>::new());
+    let found = Mutex::new(BTreeMap::<String, (Vec<u64>, History)>::new());
     let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -163,8 +172,8 @@ pub(crate) fn run<S: Subject>(new: impl Fn(&History) -> S + Sync) {
                         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                         let kind = found
                             .entry(kind(&why))
-                            .or_insert_with(|| (0, history.clone()));
-                        kind.0 += 1;
+                            .or_insert_with(|| (Vec::new(), history.clone()));
+                        kind.0.push(seed);
                         if kind.1.steps.len() > history.steps.len() {
                             kind.1 = history;
                         }
@@ -174,8 +183,13 @@ pub(crate) fn run<S: Subject>(new: impl Fn(&History) -> S + Sync) {
         }
     });
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for (kind, (count, history)) in &found {
-        println!("{count:>7} × {kind}\n{}\n", explain(history, &new));
+    for (kind, (seeds, history)) in &found {
+        let some = &seeds[..seeds.len().min(20)];
+        println!(
+            "{:>7} × {kind} {some:?}\n{}\n",
+            seeds.len(),
+            explain(history, &new)
+        );
     }
     assert!(found.is_empty(), "there are histories that fail");
 }
