@@ -36,6 +36,8 @@ pub struct Exit {
     pub(super) died_at: Option<Timestamp>,
     /// It was over by then.
     pub(super) over_by: Option<Timestamp>,
+    /// Between which times it ended, as a listing tells.
+    pub(super) span: Option<(Timestamp, Timestamp)>,
     /// Nothing had told of its container before.
     pub(super) old: bool,
     pub(super) source: Source,
@@ -121,6 +123,7 @@ impl Exit {
             began: None,
             died_at: None,
             over_by: None,
+            span: None,
             old: false,
             source,
             course: Course::default(),
@@ -216,6 +219,12 @@ impl Exit {
         // FinishedAt may lie before StartedAt.
         let end = self.finished_at.max(self.began);
         self.died_at.or(end).or(self.over_by)
+    }
+
+    /// The first moment at which its run can have ended.
+    pub(super) fn earliest_end(&self) -> Option<Timestamp> {
+        let end = self.died_at.or(self.finished_at);
+        end.or(self.span.map(|(earliest, _)| earliest))
     }
 
     /// Whether someone asked for it, as is known.

@@ -81,11 +81,13 @@ impl Birth {
         self.exact.is_some() || self.event.is_some() || self.second.is_some()
     }
 
-    /// What is left to compare it by: of two of one second, one that a listing alone has told of is
-    /// taken for the newer one.
-    fn rough(&self) -> (Option<i64>, bool, u64) {
-        let listed_alone = self.exact.or(self.event).or(self.before).is_none();
-        (self.second(), listed_alone, self.seen)
+    /// Compares what is left to compare them by. Of two of one second the order in a listing tells; one
+    /// that a listing alone has told of is taken to be newer than one that no listing has.
+    fn cmp_roughly(&self, other: &Self) -> Ordering {
+        let listed = self.second.is_some() && other.second.is_some();
+        let listed_alone = |it: &Self| !listed && it.exact.or(it.event).or(it.before).is_none();
+        let key = |it: &Self| (it.second(), listed_alone(it), it.seen);
+        key(self).cmp(&key(other))
     }
 
     /// Its second, or the last one that it can have been.
@@ -107,7 +109,7 @@ impl Ord for Birth {
             (Some(one), Some(two), _, _) | (_, _, Some(one), Some(two)) => {
                 one.cmp(&two).then(self.seen.cmp(&other.seen))
             }
-            _ => self.rough().cmp(&other.rough()),
+            _ => self.cmp_roughly(other),
         }
     }
 }

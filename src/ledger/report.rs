@@ -159,14 +159,13 @@ impl Ledger {
     }
 }
 
-/// Whether a container's exit is from before the exporter's start. One without a time is, if the
-/// container is as old, and nothing had told of it before.
+/// Whether a container's exit is from before the exporter's start. One of which no time tells is, if
+/// the container is as old, and nothing had told of it before.
 fn is_before(exit: &Exit, container: &Container, started: Timestamp) -> bool {
     let failed = exit.over_by.filter(|_| exit.code.is_none());
     let died = exit.died_at.filter(|_| exit.died_at != FORGOTTEN);
     let end = died.or(exit.finished_at).or(failed);
-    end.map_or_else(
-        || exit.old && container.is_older_than(started),
-        |end| end < started,
-    )
+    let span = end.map(|end| (end, end)).or(exit.span);
+    let (earliest, latest) = span.unwrap_or((Timestamp::MIN, Timestamp::MAX));
+    latest < started || (earliest < started && exit.old && container.is_older_than(started))
 }

@@ -513,9 +513,13 @@ impl Runs {
             }
             Some(Ended::Unseen(..)) | None => {}
         }
-        // The end of the run that a later one was taken for.
         for awaited in &mut self.awaited {
+            // The end of the run that a later one was taken for.
             awaited.taken_for = awaited.taken_for.filter(|began| *began > at);
+            if awaited.began <= at && at < awaited.from {
+                // The `start` event that was taken for its own was that of this run.
+                awaited.started = false;
+            }
         }
         let began = match self.life {
             Life::Running(began) if known.is_none() => began.event,
@@ -639,7 +643,9 @@ impl Runs {
                 self.sighting = None;
                 Want::Nothing
             }
-            (Seen::Running, _) if ahead || !self.look(times) => Want::Nothing,
+            (Seen::Running, _) if ahead || self.is_behind(&now) || !self.look(times) => {
+                Want::Nothing
+            }
             (Seen::Running, _) => {
                 self.sighting = Some(now);
                 Want::Inspect
@@ -666,10 +672,14 @@ impl Runs {
                         again.stage = again.stage.min(Stage::Known);
                     }
                 }
+                let awaits_inspect = self.awaits_inspect();
                 if let (Some(again), Some(exit)) = (again, &mut self.exit) {
-                    if exit.is_doubtful() && again.code().is_some() {
-                        exit.learn_code(again.code(), stop_signal);
-                        if self.awaits_inspect() && !self.needs_inspect(false) {
+                    // A start that failed has changed the code, but not the time.
+                    let certain = |code: &i64| !awaits_inspect || !FAILED_START.contains(code);
+                    let code = again.code().filter(certain);
+                    if exit.is_doubtful() && code.is_some() {
+                        exit.learn_code(code, stop_signal);
+                        if awaits_inspect && !self.needs_inspect(false) {
                             self.report = Report::Due;
                         }
                     }
@@ -682,6 +692,12 @@ impl Runs {
                 }
             }
         }
+    }
+
+    /// Whether a listing shows the run that has ended last, as if it had not.
+    fn is_behind(&self, now: &Sighting) -> bool {
+        let ended = self.exit.as_ref().and_then(Exit::earliest_end);
+        now.span.is_some_and(|(_, latest)| Some(latest) < ended)
     }
 
     /// Whether a container may be looked at, for what is seldom worth it; if so, that is noted.
@@ -748,7 +764,7 @@ impl Runs {
         }
         let mut exit = Exit::from_inspect(listed_code, inspected)?;
         exit.over_by = Some(times.answered.engine);
-        self.over(exit, inspected, seen, uptime)
+        self.over(exit, inspected, times, seen)
     }
 
     /// It never ran; with a code or an error its start failed.
@@ -845,14 +861,18 @@ impl Runs {
         None
     }
 
-    /// An inspect shows that the last run is over.
+    /// An inspect shows that the last run is over. Its `die` event is made `until` then.
     fn over(
         &mut self,
         exit: Exit,
         inspected: &Inspected,
-        seen: Timestamp,
-        uptime: Duration,
+        times: &Asking,
+        until: Timestamp,
     ) -> Option<Exit> {
+        let (uptime, answered) = (times.answered.uptime, times.answered.engine);
+        // What is after its end by so much, by a clock that is not well known, is of another run.
+        let end = inspected.finished_at.map(|at| later(at, DIE_AFTER_END));
+        let until = end.map_or(until, |end| until.min(end.max(answered)));
         let relation = self.relation(&exit);
         let stop_signal = self.stop_signal();
         let mut exit = exit;
@@ -899,13 +919,14 @@ impl Runs {
         exit.classify(stop_signal);
         if refused_start(inspected) {
             // Its own end is hidden by the start that failed.
-            self.expect_event(from, seen, Ended::Unseen(inspected.finished_at, uptime));
+            self.expect_event(from, until, Ended::Unseen(inspected.finished_at, uptime));
             return self.end(exit, Report::Due);
         }
         let last = self.end(exit, Report::AwaitsEvent(uptime));
-        self.expect_event(from, seen, Ended::Last);
+        self.expect_event(from, until, Ended::Last);
         if let Some(awaited) = self.awaited.last_mut() {
             awaited.started = started;
+            awaited.seen = until.min(later(answered, times.answered.error));
         }
         last
     }
@@ -1038,6 +1059,9 @@ impl Runs {
             }
         }
         exit.over_by = Some(sighting.answered);
+        if !exit.start_failed() {
+            exit.span = sighting.span;
+        }
         self.life = OVER;
         let last = self.end(exit, Report::AwaitsEvent(uptime));
         self.read = true;

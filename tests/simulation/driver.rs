@@ -305,7 +305,7 @@ impl<S: Subject> Driver<'_, S> {
             _ if is_old => {}
             Item::Opens(since) => self.open(since),
             Item::Opened(date) => {
-                self.learn_date(Some(date), self.now);
+                self.learn_date(Some(date), self.follow_asked);
                 self.step(Message::Opened);
             }
             Item::Line(place) => {
