@@ -22,7 +22,7 @@ use crate::page::{Containers, Docker, Host};
 use super::inspects::Inspects;
 use super::log_line::{Topic, Topics};
 pub use super::stream::ENGINE_QUEUE;
-use super::stream::{Ask, Stream};
+use super::stream::{Ask, Missed, Stream};
 
 /// Known containers are shown for so many intervals without a listing that works, and at least for
 /// [`STALE_AFTER_AT_LEAST`].
@@ -425,9 +425,14 @@ impl Core {
         }
         let podman = self.engine.identity.is_podman();
         let remembered = result.ok();
-        if self.stream.prove(remembered.as_ref(), podman, now) {
+        let missed = self.stream.prove(remembered.as_ref(), podman, now);
+        if missed == Missed::LastOfOldDaemon {
+            let oldest = remembered.as_ref().and_then(|all| all.oldest);
+            self.ledger.note_gap(Some(oldest.unwrap_or(now.engine)));
+        }
+        if missed == Missed::Events {
             self.lose(1);
-            self.ledger.note_gap();
+            self.ledger.note_gap(None);
             if self.topics.first_time(Topic::LostEvents) {
                 let line = "exits may be lost: the Engine no longer remembers all its events since \
                             the stream broke";

@@ -80,7 +80,9 @@ pub(super) struct Stream {
     pause: Duration,
     /// All that was made up to then has come.
     covered: Timestamp,
-    /// The last event that came before the present stream, if some before it may not have come.
+    /// The last event that came before the present stream.
+    last: Option<Timestamp>,
+    /// The same, if some before it may not have come.
     doubtful: Option<Timestamp>,
     proof: Proof,
     /// The stream has repeated what came before it was opened.
@@ -136,6 +138,16 @@ struct Behind {
     events: usize,
 }
 
+/// What may have been missed before this stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missed {
+    Nothing,
+    /// The daemon is another one, which does not know what the one before told last.
+    LastOfOldDaemon,
+    /// Events that no listing makes up for.
+    Events,
+}
+
 /// The proof that nothing was missed before this stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Proof {
@@ -158,6 +170,7 @@ impl Stream {
             },
             pause: MIN_PAUSE,
             covered: started,
+            last: None,
             doubtful: None,
             proof: Proof::Done,
             seamless: false,
@@ -250,6 +263,7 @@ impl Stream {
             tries: 0,
         };
         self.seamless = false;
+        self.last = self.known.newest;
         self.state = State::Open(Open {
             since: now.uptime,
             behind: None,
@@ -380,36 +394,43 @@ impl Stream {
         self.proof = Proof::Done;
     }
 
-    /// What the Engine remembers has come, or not. Returns whether events may be lost.
+    /// What the Engine remembers has come, or not.
     pub(super) fn prove(
         &mut self,
         remembered: Option<&Remembered>,
         podman: bool,
         now: Now,
-    ) -> bool {
+    ) -> Missed {
         let (Proof::Asked { tries }, State::Open(open)) = (self.proof, self.state) else {
-            return false;
+            return Missed::Nothing;
         };
         if open.behind.is_some() {
-            return false;
+            return Missed::Nothing;
         }
         let at_the_start = self.opened == 1 && open.since < AT_THE_START;
-        let closed = match remembered {
+        let missed = match remembered {
             // Podman has a log of all that ever happened.
-            Some(_) if self.seamless || podman || at_the_start => true,
-            Some(remembered) => remembered.reaches_back_to(self.covered, self.doubtful),
+            _ if self.seamless || podman => Missed::Nothing,
+            Some(all) if !at_the_start && !all.reaches_back_to(self.covered, self.doubtful) => {
+                Missed::Events
+            }
+            Some(all) if self.last.is_some_and(|last| all.is_of_another_than(last)) => {
+                Missed::LastOfOldDaemon
+            }
+            Some(_) => Missed::Nothing,
             None if tries < PROVE_AGAIN.len() => {
                 self.proof = Proof::Due {
                     at: now.uptime + PROVE_AGAIN[tries],
                     tries: tries + 1,
                 };
-                return false;
+                return Missed::Nothing;
             }
-            None => self.seamless || podman || at_the_start,
+            None if at_the_start => Missed::Nothing,
+            None => Missed::Events,
         };
         self.proof = Proof::Done;
         self.covered = self.covered.max(open.since(now));
-        !closed
+        missed
     }
 }
 
@@ -490,7 +511,10 @@ mod tests {
     fn proven(millis: i64) -> Stream {
         let mut stream = open(millis);
         assert_eq!(stream.ask(now(millis)), Some(Ask::Remembered));
-        assert!(!stream.prove(Some(&all_since(millis)), false, now(millis)));
+        assert_eq!(
+            stream.prove(Some(&all_since(millis)), false, now(millis)),
+            Missed::Nothing
+        );
         stream
     }
 

@@ -49,6 +49,12 @@ impl Remembered {
         let forgot_nothing = self.count < REMEMBERED_EVENTS;
         reaches(time) || (forgot_nothing && other.is_none_or(reaches))
     }
+
+    /// Whether it is another daemon than the one that made an event then.
+    #[must_use]
+    pub fn is_of_another_than(&self, event: Timestamp) -> bool {
+        self.count < REMEMBERED_EVENTS && self.oldest.is_none_or(|oldest| oldest > event)
+    }
 }
 
 /// The path that asks for all that was made from one time to another, of whatever type.

@@ -355,10 +355,11 @@ impl Ledger {
         next
     }
 
-    /// Takes in that events went missing.
-    pub fn note_gap(&mut self) {
+    /// Takes in that events went missing: any before now, or the last that a daemon told before another
+    /// came, at that time.
+    pub fn note_gap(&mut self, daemon_came: Option<Timestamp>) {
         for (_, container) in self.containers.iter_mut() {
-            container.runs.note_gap();
+            container.runs.note_gap(daemon_came);
         }
     }
 

@@ -108,7 +108,7 @@ impl Ledger {
                 let is_due = match runs.report {
                     Report::Nothing | Report::Reported => false,
                     Report::Due => true,
-                    Report::AwaitsProof(since) => {
+                    Report::AwaitsProof(since, _) => {
                         events != EventsCome::Soon || is_over(since, STREAM_COMES)
                     }
                     Report::AwaitsInspect(since) => {

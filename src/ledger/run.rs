@@ -81,7 +81,7 @@ enum Life {
 
 /// Whether someone tried to start a container that never ran.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Tried {
+pub(super) enum Tried {
     #[default]
     No,
     /// Its output was attached, or it was connected to a network.
@@ -115,7 +115,7 @@ pub(super) enum Report {
     /// Its `die` event may tell the reason; since this uptime.
     AwaitsEvent(Duration),
     /// Missed events may tell otherwise; since this uptime.
-    AwaitsProof(Duration),
+    AwaitsProof(Duration, Tried),
     /// It is to be reported now.
     Due,
     /// It was.
@@ -263,7 +263,7 @@ impl Runs {
 
     /// Takes note that its last exit was reported.
     pub(super) fn reported(&mut self) {
-        if matches!(self.report, Report::AwaitsProof(_)) {
+        if matches!(self.report, Report::AwaitsProof(..)) {
             self.exit = None; // There is nothing that it could be shown with.
         }
         self.report = Report::Reported;
@@ -387,13 +387,22 @@ impl Runs {
         }
     }
 
-    /// Events went missing: if someone tried to start it, it may have run since.
-    pub(super) fn note_gap(&mut self) {
-        if let Life::Created(tried @ Tried::Yes, _) = &mut self.life {
-            *tried = Tried::No;
+    /// Events went missing: all that came before, or, of a daemon that is gone, what it told last. If
+    /// someone tried to start it, it may have run since.
+    pub(super) fn note_gap(&mut self, daemon_came: Option<Timestamp>) {
+        let before = |at: Timestamp| daemon_came.is_none_or(|came| at < came);
+        if let Life::Created(tried @ Tried::Yes, at) = &mut self.life {
+            if before(*at) {
+                *tried = Tried::No;
+            }
         }
-        if matches!(self.report, Report::AwaitsProof(_)) {
-            (self.exit, self.report) = (None, Report::Nothing);
+        let tried_at = self.exit.as_ref().and_then(|exit| exit.over_by);
+        if let Report::AwaitsProof(_, tried) = self.report {
+            let is_known = daemon_came.is_some() && tried == Tried::InVain;
+            if !is_known && tried_at.is_some_and(before) {
+                (self.exit, self.report) = (None, Report::Nothing);
+                self.lost += 1;
+            }
         }
     }
 
@@ -603,13 +612,17 @@ impl Runs {
         };
         self.end_unseen(at, None, uptime);
         self.sighting = None;
+        let tried = match self.life {
+            Life::Created(tried, _) => tried,
+            _ => Tried::No,
+        };
         // Without its event it may have run.
         let failed = self.failed_unseen(if event { Tried::Yes } else { Tried::InVain });
         if failed.is_some() || self.is_running() {
             self.life = OVER;
         }
         if let Some(failed) = failed {
-            return self.end(failed, Report::AwaitsProof(uptime));
+            return self.end(failed, Report::AwaitsProof(uptime, tried));
         }
         last
     }

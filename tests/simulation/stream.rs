@@ -71,7 +71,8 @@ impl<S: Subject> Driver<'_, S> {
             .down
             .iter()
             .any(|it| from < it.from && it.from < opened);
-        let memory = self.world.remembered(opened, flavour);
+        // What is remembered is asked for a moment later, and may be forgotten by then.
+        let memory = self.world.remembered(opened + 20 * MS, flavour);
         let oldest = self
             .world
             .events
