@@ -314,6 +314,10 @@ impl Ledger {
         container.describe_by_event(event);
         let has_all_labels = matches!(event.action, Action::Create | Action::Start);
         let of_network = matches!(event.action, Action::Connect | Action::Disconnect);
+        if event.action == Action::Destroy {
+            // It has no attributes of its own that labels could hide.
+            container.hide(&event.labels());
+        }
         if of_network {
             // Its attributes are the network's.
         } else if !is_known || has_all_labels || !container.is_introduced() {

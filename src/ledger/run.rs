@@ -316,19 +316,20 @@ impl Runs {
         self.newest > Some(at) || began > Some(at)
     }
 
-    /// Whether events tell of an older run than the one that a listing shows, and have not come to
-    /// its end.
-    fn follows_older(&self) -> bool {
+    /// Whether an event of this time is of an older run than the one that a listing shows, since events
+    /// have not come to its end.
+    fn follows_older(&self, at: Timestamp) -> bool {
         let Life::Running(began) = self.life else {
             return false;
         };
         let started = self.late.as_ref().and_then(|late| late.started);
-        began.event.is_none() && started.is_some_and(|started| !began.takes_start(started))
+        let is_older = began.event.is_none() && at <= began.latest;
+        is_older && started.is_some_and(|started| !began.takes_start(started))
     }
 
     /// The course of the run that an event of this time belongs to.
     pub(super) fn course_at(&mut self, at: Timestamp) -> &mut Course {
-        let is_late = self.is_late(at) || self.follows_older();
+        let is_late = self.is_late(at) || self.follows_older(at);
         let of_exit = is_late && self.late.is_none() && self.course_of_exit(at).is_some();
         let course = match self.exit.as_mut().filter(|_| of_exit) {
             Some(exit) => &mut exit.course,
@@ -475,7 +476,8 @@ impl Runs {
         let mut earliest = None;
         if let Some(exit) = &mut self.exit {
             exit.over_by = exit.over_by.min(Some(at));
-            earliest = exit.died_at.or(exit.finished_at);
+            let after = |began| later(began, SignedDuration::from_nanos(1));
+            earliest = exit.died_at.or(exit.finished_at).or(exit.began.map(after));
         }
         self.life = Life::Running(Began {
             earliest: earliest.unwrap_or(Timestamp::MIN),
@@ -496,7 +498,7 @@ impl Runs {
         ran: Option<SignedDuration>,
         uptime: Duration,
     ) -> Option<Exit> {
-        let is_late = self.is_late(at) || self.follows_older();
+        let is_late = self.is_late(at) || self.follows_older(at);
         let course = if is_late {
             self.take_late_course(at)
         } else {
