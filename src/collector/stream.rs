@@ -134,7 +134,9 @@ impl Open {
 struct Behind {
     /// The uptime of the last late event.
     last: Duration,
-    /// How many events have come since the first of them.
+    /// When that came, by the Engine's clock: what was made later has not waited with it.
+    found: Timestamp,
+    /// How many have waited, at most.
     events: usize,
 }
 
@@ -324,25 +326,29 @@ impl Stream {
                 let delay = now.engine.duration_since(event.time);
                 let (shortest, longest) = &mut self.delays;
                 *shortest = delay.min(*shortest);
-                if let Some(behind) = &mut open.behind {
-                    behind.events += 1;
-                }
                 if delay > *shortest + BEHIND {
                     let margin = match open.behind {
                         // What came before it was in time.
                         None => Some(OVERLAP),
                         // Nothing was dropped before the Engine's queue was full.
-                        Some(it) if it.events <= self.queue => Some(SHUFFLED),
+                        Some(it) if it.events < self.queue => Some(SHUFFLED),
                         Some(_) => None,
                     };
                     if let Some(margin) = margin.filter(|_| self.proof == Proof::Done) {
                         let at = event.time.checked_sub(margin).unwrap_or(event.time);
                         self.covered = self.covered.max(at);
                     }
-                    let last = now.uptime;
-                    open.behind.get_or_insert(Behind { last, events: 1 }).last = last;
+                    let events = open.behind.map_or(0, |it| it.events) + 1;
+                    open.behind = Some(Behind {
+                        last: now.uptime,
+                        found: now.engine,
+                        events,
+                    });
                 } else {
                     *longest = delay.max(*longest);
+                    if let Some(behind) = &mut open.behind {
+                        behind.events += usize::from(event.time <= behind.found);
+                    }
                 }
             }
         }

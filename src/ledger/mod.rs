@@ -293,9 +293,6 @@ impl Ledger {
     pub fn apply_event(&mut self, event: &Event, now: Now) -> Next {
         let is_known = self.containers.get(&event.id).is_some();
         if !is_known {
-            if event.action == Action::Destroy {
-                return Next::Nothing;
-            }
             if self.unlisted >= MAX_UNLISTED || self.unlisted_bytes >= MAX_UNLISTED_BYTES {
                 self.lost += u64::from(event.action == Action::Die);
                 return Next::Nothing;

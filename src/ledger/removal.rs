@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::container::{Container, Presence};
+use super::exit::later;
 use super::{Asking, Ledger, Now};
 
 /// So many exits of removed containers are shown at most: a storm of short-lived containers must
@@ -68,9 +69,8 @@ impl Ledger {
             let mut open = None;
             if let Some(container) = self.containers.get_mut(&id) {
                 let answered = times.answered;
-                open = container
-                    .runs
-                    .remove(answered.engine, answered.uptime, false);
+                let at = later(answered.engine, answered.error);
+                open = container.runs.remove(at, answered.uptime, false);
                 container.set_presence(Presence::Removed(signed(answered.uptime)));
             }
             self.changed(&id, open);

@@ -207,7 +207,7 @@ impl Began {
 
 impl Awaited {
     fn takes(&self, died: Timestamp) -> bool {
-        self.from <= later(died, OUT_OF_ORDER) && died <= self.until
+        self.from <= died && died <= self.until
     }
 }
 
@@ -647,6 +647,9 @@ impl Runs {
         self.read |= now.state == Seen::Running;
         let stop_signal = self.stop_signal();
         let ahead = self.is_ahead_of(times);
+        if self.exit.as_ref().is_some_and(|exit| now.is_before(exit)) {
+            return Want::Nothing; // The listing is behind.
+        }
         match (now.state, self.life) {
             (Seen::Running, Life::Unknown | Life::Created(..)) => {
                 if !ahead {
@@ -658,9 +661,7 @@ impl Runs {
                 self.sighting = None;
                 Want::Nothing
             }
-            (Seen::Running, _) if ahead || self.is_behind(&now) || !self.look(times) => {
-                Want::Nothing
-            }
+            (Seen::Running, _) if ahead || !self.look(times) => Want::Nothing,
             (Seen::Running, _) => {
                 self.sighting = Some(now);
                 Want::Inspect
@@ -707,12 +708,6 @@ impl Runs {
                 }
             }
         }
-    }
-
-    /// Whether a listing shows the run that has ended last, as if it had not.
-    fn is_behind(&self, now: &Sighting) -> bool {
-        let ended = self.exit.as_ref().and_then(Exit::earliest_end);
-        now.span.is_some_and(|(_, latest)| Some(latest) < ended)
     }
 
     /// Whether a container may be looked at, for what is seldom worth it; if so, that is noted.
@@ -852,7 +847,7 @@ impl Runs {
         let unseen = self.awaited.iter_mut().rev().find(unseen);
         match (unseen, sighting.and_then(|sighting| sighting.code())) {
             (Some(awaited), _) => {
-                awaited.from = awaited.from.max(finished);
+                awaited.from = awaited.from.max(before(finished));
                 awaited.what = Ended::Unseen(Some(finished), uptime);
             }
             // The listing had its code.
@@ -863,11 +858,15 @@ impl Runs {
                     ..Exit::from_code(code)
                 };
                 let last = self.end(exit, Report::AwaitsEvent(uptime));
-                self.expect_event(finished, began, Ended::Last);
+                self.expect_event(before(finished), began, Ended::Last);
                 return last;
             }
             (None, None) => {
-                self.expect_event(finished, began, Ended::Unseen(Some(finished), uptime));
+                self.expect_event(
+                    before(finished),
+                    began,
+                    Ended::Unseen(Some(finished), uptime),
+                );
                 if let Some(awaited) = self.awaited.last_mut() {
                     awaited.began = Timestamp::MIN;
                 }
@@ -905,6 +904,11 @@ impl Runs {
                     }
                     // It is from before that start.
                     (true, false) => return None,
+                    // A listing has told of it.
+                    (false, true) if last.source == Source::Listing && last.code == exit.code => {
+                        *last = exit;
+                        return None;
+                    }
                     (true, true) if last.is_the_same_failure(&exit) => {
                         last.error = exit.error;
                         return None;
@@ -920,7 +924,8 @@ impl Runs {
             }
             Relation::Newer => {}
         }
-        let from = exit.began.or(exit.finished_at).unwrap_or(Timestamp::MIN);
+        let from = exit.began.or(exit.finished_at.map(before));
+        let from = from.unwrap_or(Timestamp::MIN);
         let started = match self.life {
             Life::Running(began) => relation == Relation::Current && began.event.is_some(),
             _ => false,
@@ -1061,7 +1066,7 @@ impl Runs {
             };
         let from = sighting
             .span
-            .map_or(Timestamp::MIN, |(earliest, _)| earliest);
+            .map_or(Timestamp::MIN, |(earliest, _)| before(earliest));
         let mut taken_for = None;
         if let Life::Running(began) = self.life {
             taken_for = began.event;
@@ -1181,6 +1186,11 @@ impl Runs {
             what,
         });
     }
+}
+
+/// The first moment at which the `die` event of a run can be made that ended then.
+fn before(finished: Timestamp) -> Timestamp {
+    later(finished, -OUT_OF_ORDER)
 }
 
 /// When a run began that a listing shows, perhaps before its `start` event is made.

@@ -133,10 +133,17 @@ impl Sighting {
             (Source::Inspect, _) | (_, None) => (exit.finished_at, SignedDuration::ZERO),
             (_, died) => (died, DIE_AFTER_END),
         };
-        let fits = |(earliest, latest)| {
-            end.is_some_and(|end| earliest <= end && end <= later(latest, slack))
+        let Some((first, last)) = end.map(|end| (end, end)).or(exit.span) else {
+            return false;
         };
-        end.is_some() && self.span.is_none_or(fits)
+        let fits = |(earliest, latest)| earliest <= last && first <= later(latest, slack);
+        self.span.is_none_or(fits)
+    }
+
+    /// Whether it shows what was before this exit.
+    pub(super) fn is_before(&self, exit: &Exit) -> bool {
+        self.span
+            .is_some_and(|(_, latest)| Some(latest) < exit.earliest_end())
     }
 
     /// Takes in that the run ended at this moment, by the clock of the Engine. If that is another
