@@ -520,7 +520,7 @@ impl Core {
                 if error.is_refusal() || error.is_unreachable() {
                     self.inspects.refused();
                 }
-                self.inspect_in_vain(now, id, error.is_refusal(), error.is_unreachable());
+                self.inspect_in_vain(now, id, error.is_refusal());
                 // That the Engine does not answer is said already.
                 let is_said = self.outage.is_some() && error.is_transport();
                 if !is_said && self.topics.first_time(Topic::NoInspect) {
@@ -532,13 +532,12 @@ impl Core {
         self.publish_soon(now);
     }
 
-    /// While the Engine is `down` there may be an answer as soon as it is back.
-    fn inspect_in_vain(&mut self, now: Now, id: &str, refused: bool, down: bool) {
-        let soon = (self.inspects.failed(id, now.uptime) && !refused) || down;
-        let why = if soon {
-            NotInspected::Failed
+    fn inspect_in_vain(&mut self, now: Now, id: &str, refused: bool) {
+        self.inspects.failed(id, now.uptime);
+        let why = if refused {
+            NotInspected::Refused
         } else {
-            NotInspected::Last
+            NotInspected::Failed
         };
         if !self.ledger.inspect_failed(id, why, now) {
             self.inspects.forget(id);
@@ -609,8 +608,7 @@ impl Core {
             self.effects.push(Effect::List(buffer));
         }
         for id in self.inspects.next_in_vain(now.uptime) {
-            let down = self.outage.is_some();
-            self.inspect_in_vain(now, &id, !down, down);
+            self.inspect_in_vain(now, &id, self.outage.is_none());
         }
         while let Some(id) = self.inspects.next(now.uptime) {
             self.effects.push(Effect::Inspect(id, INSPECT_WITHIN));

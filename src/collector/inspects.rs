@@ -204,26 +204,22 @@ impl Inspects {
         }
     }
 
-    /// One was asked for in vain, or there was no use in asking. Returns whether it will be tried
-    /// again soon.
-    pub(super) fn failed(&mut self, id: &str, now: Duration) -> bool {
+    /// One was asked for in vain, or there was no use in asking. It will be tried again.
+    pub(super) fn failed(&mut self, id: &str, now: Duration) {
         self.land(id);
         let Some(job) = self.jobs.get_mut(id) else {
-            return false;
+            return;
         };
         if job.state == (State::InFlight { again: true }) {
-            self.enqueue(id);
-            return true;
+            return self.enqueue(id);
         }
-        let soon = AGAIN.get(job.tries);
-        let pause = soon.copied().unwrap_or_else(|| {
+        let pause = AGAIN.get(job.tries).copied().unwrap_or_else(|| {
             let doubled = u32::try_from(job.tries - AGAIN.len()).unwrap_or(u32::MAX);
             (RARELY * 2_u32.saturating_pow(doubled.min(8))).min(MOST_RARELY)
         });
         job.tries += 1;
         job.state = State::Later(now + pause);
         self.later.insert((now + pause, id.into()));
-        soon.is_some()
     }
 
     /// One was refused, or there is nobody to ask.

@@ -27,6 +27,10 @@ const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
 /// was held back on its way is not missed.
 const REPEATED: SignedDuration = SignedDuration::from_secs(5);
 
+/// The first stream begins so much before the start: what led to the exits that are there is repeated
+/// in its order. Podman remembers all that ever happened.
+const REPEATED_FIRST: SignedDuration = SignedDuration::from_hours(1);
+
 /// A new stream has repeated what it will ever repeat after so long.
 const REPEATS_COME: Duration = Duration::from_secs(1);
 
@@ -198,7 +202,11 @@ impl Stream {
         match (self.state, self.proof) {
             (State::Closed { until, .. }, _) if now.uptime >= until => {
                 self.state = State::Opening;
-                let since = self.covered.min(now.engine).checked_sub(REPEATED);
+                let repeated = match self.opened {
+                    0 => REPEATED_FIRST,
+                    _ => REPEATED,
+                };
+                let since = self.covered.min(now.engine).checked_sub(repeated);
                 Some(Ask::Follow(since.unwrap_or(self.covered)))
             }
             (State::Open(_), Proof::Due { at, tries }) if now.uptime >= at => {

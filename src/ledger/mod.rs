@@ -57,10 +57,10 @@ pub struct Asking {
 pub enum NotInspected {
     /// It is removed; there is nothing more to know.
     Gone,
-    /// There was no good answer; it will be asked again soon.
+    /// There was no good answer; it will be asked again.
     Failed,
-    /// There was no good answer, once too often.
-    Last,
+    /// Nobody may inspect it.
+    Refused,
 }
 
 /// What an event has to be done about its container.

@@ -9,7 +9,8 @@ use crate::engine::Labels;
 use super::container::Container;
 use super::run::{FORGOTTEN, Report};
 use super::tolerance::{
-    DIE_EVENT_COMES, INSPECT_COMES, LAST_INSPECT_COMES, PODMAN_INSPECT_COMES, STREAM_COMES,
+    DIE_EVENT_COMES, INSPECT_COMES, LAST_INSPECT_COMES, LOST_STREAM_COMES, PODMAN_INSPECT_COMES,
+    STREAM_COMES,
 };
 use super::{Exit, Ledger, Now};
 
@@ -46,6 +47,14 @@ impl EventsCome {
             Self::Never => Duration::ZERO,
             Self::Soon => STREAM_COMES,
             Self::Now => DIE_EVENT_COMES,
+        }
+    }
+
+    /// The same for a run of which nothing else is known.
+    fn patience_with_unseen(self) -> Duration {
+        match self {
+            Self::Soon => LOST_STREAM_COMES,
+            _ => self.patience(),
         }
     }
 }
@@ -138,7 +147,8 @@ impl Ledger {
             }
             let waits = runs.waits();
             if !waits {
-                runs.settle(self.started, |since| is_over(since, events.patience()));
+                let patience = events.patience_with_unseen();
+                runs.settle(self.started, |since| is_over(since, patience));
             }
             if due.is_none() && runs.lost == 0 && runs.is_open() {
                 self.open.insert(id);

@@ -251,7 +251,7 @@ impl Runs {
     pub(super) fn needs_inspect(&self, podman: bool) -> bool {
         self.exit.as_ref().is_some_and(|exit| {
             let signal = self.stop_signal.is_none() && exit.course.signals != Signals::default();
-            let killed = podman && exit.code == Some(137) && exit.source != Source::Inspect;
+            let killed = podman && exit.code != Some(0) && exit.source != Source::Inspect;
             exit.is_doubtful() || ((signal || killed) && !exit.was_asked_for())
         })
     }
@@ -344,7 +344,9 @@ impl Runs {
     fn course_of_exit(&mut self, at: Timestamp) -> Option<&mut Course> {
         let exit = self.exit.as_mut().filter(|exit| exit.died_at >= Some(at))?;
         let began = exit.course.started.or(exit.began).or(self.before);
-        (began <= Some(at)).then_some(&mut exit.course)
+        began
+            .is_some_and(|began| began <= at)
+            .then_some(&mut exit.course)
     }
 
     /// What events told of a run before a late `die` event of this time. What was taken to be of the
@@ -1029,7 +1031,7 @@ impl Runs {
             NotInspected::Gone => true,
             NotInspected::Failed => !self.needs_inspect(podman),
             // The next listing may tell the code.
-            NotInspected::Last => !doubtful,
+            NotInspected::Refused => !doubtful,
         };
         if self.awaits_inspect() && is_due {
             self.report = Report::Due;
@@ -1042,7 +1044,7 @@ impl Runs {
         let stage = sighting.stage;
         sighting.stage = match why {
             NotInspected::Gone => Stage::Settled,
-            NotInspected::Failed | NotInspected::Last => Stage::Known,
+            NotInspected::Failed | NotInspected::Refused => Stage::Known,
         };
         let sighting = *sighting;
         if stage != Stage::New {

@@ -27,8 +27,8 @@ pub(super) const INSPECT_COMES: Duration = Duration::from_millis(250);
 /// The same on Podman, where only the inspect tells of the OOM killer, and may take a second.
 pub(super) const PODMAN_INSPECT_COMES: Duration = Duration::from_secs(3);
 
-/// The same where only the inspect can tell the code: the last of several attempts has failed by
-/// then.
+/// The same where only the inspect can tell the code, or why it ended: several attempts have failed
+/// by then.
 pub(super) const LAST_INSPECT_COMES: Duration = Duration::from_secs(120);
 
 /// While events are followed, what is known to have ended waits so long for its `die` event.
@@ -38,11 +38,16 @@ pub(super) const DIE_EVENT_COMES: Duration = Duration::from_secs(3);
 /// longest pause between two attempts.
 pub(super) const STREAM_COMES: Duration = Duration::from_secs(10);
 
+/// The same for a run that ended unseen: it is lost if not even a stream that is opened after an outage
+/// tells of it.
+pub(super) const LOST_STREAM_COMES: Duration = Duration::from_secs(300);
+
 const _: () = {
     assert!(OUT_OF_ORDER.unsigned_abs().as_millis() < INSPECT_COMES.as_millis());
     assert!(START_AFTER_LISTING.as_millis() < LISTING_BEHIND.as_millis());
     assert!(INSPECT_COMES.as_millis() < DIE_EVENT_COMES.as_millis());
     assert!(PODMAN_INSPECT_COMES.as_millis() <= DIE_EVENT_COMES.as_millis());
     assert!(DIE_EVENT_COMES.as_millis() < STREAM_COMES.as_millis());
+    assert!(STREAM_COMES.as_millis() < LOST_STREAM_COMES.as_millis());
     assert!(DIE_AFTER_END.as_millis() <= LISTING_BEHIND.as_millis());
 };

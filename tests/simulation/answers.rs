@@ -118,7 +118,10 @@ impl<S: Subject> Driver<'_, S> {
         }
         let behind = at(&self.network.behind, moment).map_or(0, |span| span.by);
         let behind = self.dice.between(behind / 2, behind);
-        let text = render::listing(self.world, self.history, moment - behind, moment);
+        // A daemon does not list what was before it came.
+        let came = self.world.down.iter().rfind(|it| it.to <= moment);
+        let shown = (moment - behind).max(came.map_or(Nanos::MIN, |it| it.to));
+        let text = render::listing(self.world, self.history, shown, moment);
         (comes, date, Ok(text))
     }
 

@@ -39,6 +39,11 @@ impl<S: Subject> Driver<'_, S> {
             comes = comes.max(awake);
         } else {
             self.queued = 0;
+            // What a proxy has held back, and comes late, looks like what has waited in the queue.
+            let due = event.at + delay;
+            let is_late = self.network.awake(due) > due;
+            self.held_back = if is_late { self.held_back + 1 } else { 0 };
+            self.played.gaps += u64::from(self.held_back == self.history.setting.queue);
             comes = self.network.awake(comes);
         }
         self.latest_line = comes;
@@ -71,8 +76,9 @@ impl<S: Subject> Driver<'_, S> {
             .down
             .iter()
             .any(|it| from < it.from && it.from < opened);
-        // What is remembered is asked for a moment later, and may be forgotten by then.
-        let memory = self.world.remembered(opened + 20 * MS, flavour);
+        // What is remembered is asked for later, as soon as the exporter hears that the stream is open.
+        let asked = self.network.awake(opened) + 20 * MS;
+        let memory = self.world.remembered(asked, flavour);
         let oldest = self
             .world
             .events
