@@ -289,7 +289,7 @@ impl Stream {
                 let is_whole = behind.is_none_or(|it| it.events < self.queue);
                 if !is_whole {
                     self.doubtful = self.known.newest;
-                } else if self.proof == Proof::Done {
+                } else if self.proof == Proof::Done && behind.is_none() {
                     self.cover_until(now);
                 }
                 if now.uptime.saturating_sub(since) >= GOOD_STREAM {

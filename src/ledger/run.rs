@@ -514,6 +514,10 @@ impl Runs {
             Some(Ended::Last) => {
                 let exit = self.exit.as_mut().filter(|exit| !exit.start_failed());
                 if let Some(exit) = exit {
+                    if exit.source == Source::Listing && code.is_some() && !doubtful {
+                        // A start that failed afterwards changes the code of a listing.
+                        (exit.code, exit.source) = (code, Source::Event);
+                    }
                     exit.merge_event(at, course, stop_signal);
                     if matches!(self.report, Report::AwaitsEvent(_)) {
                         self.report = match exit.source {
@@ -902,12 +906,14 @@ impl Runs {
                 match (last.start_failed(), exit.start_failed()) {
                     (false, false) => {
                         last.merge_inspect(&exit, stop_signal);
+                        self.narrow(exit.began, uptime);
                         return None;
                     }
                     // It is from before that start.
                     (true, false) => return None,
                     // A listing has told of it.
                     (false, true) if last.source == Source::Listing && last.code == exit.code => {
+                        exit.old = last.old;
                         *last = exit;
                         return None;
                     }
@@ -951,6 +957,20 @@ impl Runs {
             awaited.seen = until.min(later(answered, times.answered.error));
         }
         last
+    }
+
+    /// The last exit's run began then, as an inspect tells.
+    fn narrow(&mut self, began: Option<Timestamp>, uptime: Duration) {
+        let last = self.awaited.iter_mut().find(|it| it.what == Ended::Last);
+        let (Some(last), Some(began)) = (last, began) else {
+            return;
+        };
+        last.began = last.began.max(began);
+        last.from = last.from.max(began);
+        if let Some(before) = last.taken_for.take_if(|started| *started < began) {
+            // It was taken for another run, which had ended before.
+            self.expect_event(before, began, Ended::Unseen(None, uptime));
+        }
     }
 
     /// Of which run an inspect is that shows this end of one.

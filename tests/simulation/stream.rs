@@ -84,8 +84,9 @@ impl<S: Subject> Driver<'_, S> {
             .events
             .get(memory.events.start)
             .map_or(opened, |it| it.at);
-        // How well the clocks agree is not known.
-        let overflowed = memory.overflowed && oldest > from - 4 * SECOND;
+        // Who was stopped does not know when the stream broke, nor how well the clocks agree.
+        let known = at(&self.network.stalls, from).map_or(from, |stall| stall.from);
+        let overflowed = memory.overflowed && oldest > known - 4 * SECOND;
         // An exporter cannot tell a proxy that is gone from a daemon that is: what happened between the
         // one and the other, and was never told to the new daemon, nobody may know of.
         self.played.unprovable |= restarted;
