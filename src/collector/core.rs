@@ -390,7 +390,8 @@ impl Core {
             Next::Nothing => {}
             Next::Inspect => self.inspects.want(id),
             Next::InspectSoon => {
-                let at = now.uptime + START_FAILS;
+                let ago = now.engine.duration_since(event.time).unsigned_abs();
+                let at = now.uptime + START_FAILS.saturating_sub(ago);
                 self.inspects.look_for_failed_start(id, at);
             }
             Next::DoNotInspect => {

@@ -106,9 +106,10 @@ impl PartialOrd for Birth {
 impl Ord for Birth {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self.exact, other.exact, self.event, other.event) {
-            (Some(one), Some(two), _, _) | (_, _, Some(one), Some(two)) => {
-                one.cmp(&two).then(self.seen.cmp(&other.seen))
-            }
+            (Some(one), Some(two), _, _)
+            | (_, _, Some(one), Some(two))
+            | (Some(one), None, _, Some(two))
+            | (None, Some(two), Some(one), _) => one.cmp(&two).then(self.seen.cmp(&other.seen)),
             _ => self.cmp_roughly(other),
         }
     }
@@ -192,8 +193,8 @@ mod tests {
                 birth(None, Some(5_101), Some(5), 1),
             ),
             (
-                birth(Some(5_900), None, None, 1),
                 birth(None, Some(5_100), Some(5), 2),
+                birth(Some(5_900), None, None, 1),
             ),
             (
                 birth(Some(4_999), None, None, 9),

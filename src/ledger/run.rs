@@ -506,7 +506,19 @@ impl Runs {
         } else {
             std::mem::take(&mut self.course)
         };
-        let known = self.awaited.iter().position(|it| it.takes(at));
+        let known = self.awaited.iter().position(|it| {
+            // What a listing shows has the code of a start that failed afterwards.
+            let shown = self
+                .exit
+                .as_ref()
+                .filter(|exit| exit.source == Source::Listing);
+            let other = shown
+                .and_then(|exit| exit.code)
+                .filter(|_| it.what == Ended::Last);
+            let is_other = !doubtful
+                && other.is_some_and(|it| code != Some(it) && !FAILED_START.contains(&it));
+            it.takes(at) && !is_other
+        });
         let known = known.map(|place| self.awaited.remove(place).what);
         let stop_signal = self.stop_signal();
         match known {
@@ -679,7 +691,10 @@ impl Runs {
                 // It shows the exit before the present run.
                 let is_behind = matches!(life, Life::Running(_))
                     && exit.is_some_and(|exit| now.of(exit).is_some());
-                if now.asked <= self.newest_came || (ahead && is_behind) {
+                // Events say better how it ended.
+                let by_event = exit.is_some_and(|exit| exit.died_at.is_some());
+                let contradicts = is_behind || (by_event && again.is_none());
+                if now.asked <= self.newest_came || (ahead && contradicts) {
                     return Want::Nothing;
                 }
                 let called_off = matches!(
@@ -735,7 +750,10 @@ impl Runs {
         podman: bool,
     ) -> Option<Exit> {
         self.stop_signal = inspected.stop_signal.or(self.stop_signal);
-        if self.awaits_inspect() {
+        // One that was under way may show the run as if it had not ended.
+        let died = self.exit.as_ref().and_then(|exit| exit.died_at);
+        let is_behind = inspected.runs() && inspected.started_at <= died;
+        if self.awaits_inspect() && !is_behind {
             self.report = Report::Due;
         }
         let sighting = self.sighting;
@@ -940,6 +958,9 @@ impl Runs {
         };
         if relation == Relation::Newer {
             self.end_unseen(from, None, uptime);
+            if self.is_running() {
+                self.late = Some(Box::new(std::mem::take(&mut self.course)));
+            }
         }
         self.life = Life::Over {
             waits: inspected.state == Some(State::Restarting),
@@ -1028,8 +1049,10 @@ impl Runs {
             (None, None) => {
                 let span = self.sighting.and_then(|sighting| sighting.span);
                 let latest = last.finished_at.or(span.map(|(_, latest)| latest));
-                let after = latest.is_some_and(|latest| ended.finished_at > Some(latest));
-                if after || (last.code.is_some() && last.code != ended.code) {
+                let known = ended.finished_at.or(ended.began);
+                let after = latest.is_some_and(|latest| known > Some(latest));
+                let other = last.code.is_some() && last.code != ended.code;
+                if after || (other && !ended.start_failed()) {
                     Relation::Newer
                 } else {
                     Relation::Last
@@ -1100,16 +1123,20 @@ impl Runs {
                 exit.classify(self.stop_signal());
             }
         }
+        let latest = sighting.span.map(|(_, latest)| latest);
         exit.over_by = Some(sighting.answered);
         if !exit.start_failed() {
             exit.span = sighting.span;
+            exit.over_by = latest.or(exit.over_by);
         }
         self.life = OVER;
         let last = self.end(exit, Report::AwaitsEvent(uptime));
         self.read = true;
         self.expect_event(from, later(sighting.answered, DIE_AFTER_END), Ended::Last);
         if let Some(awaited) = self.awaited.last_mut() {
-            (awaited.seen, awaited.taken_for) = (sighting.answered, taken_for);
+            let started = latest.map(|latest| later(latest, START_AFTER_LISTING));
+            awaited.seen = started.map_or(sighting.answered, |at| at.min(sighting.answered));
+            awaited.taken_for = taken_for;
             awaited.began = Timestamp::MIN;
         }
         last
@@ -1175,7 +1202,9 @@ impl Runs {
 
     /// A late `start` event among runs that ended unseen: what began before it has ended before it.
     fn split_unseen(&mut self, at: Timestamp, uptime: Duration) {
-        let ended = self.exit.as_ref().and_then(Exit::end);
+        let last = self.exit.as_ref().and_then(Exit::end);
+        let ends = [self.before, last].into_iter().flatten();
+        let ended = ends.filter(|end| *end < at).max();
         let awaited = self
             .awaited
             .iter_mut()
