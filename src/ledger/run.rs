@@ -693,7 +693,9 @@ impl Runs {
                     && exit.is_some_and(|exit| now.of(exit).is_some());
                 // Events say better how it ended.
                 let by_event = exit.is_some_and(|exit| exit.died_at.is_some());
-                let contradicts = is_behind || (by_event && again.is_none());
+                let earliest = now.span.map(|(earliest, _)| earliest);
+                let other = by_event && again.is_none() && earliest <= self.newest;
+                let contradicts = is_behind || other;
                 if now.asked <= self.newest_came || (ahead && contradicts) {
                     return Want::Nothing;
                 }
@@ -1049,7 +1051,7 @@ impl Runs {
             (None, None) => {
                 let span = self.sighting.and_then(|sighting| sighting.span);
                 let latest = last.finished_at.or(span.map(|(_, latest)| latest));
-                let known = ended.finished_at.or(ended.began);
+                let known = ended.finished_at.or(ended.began.map(before));
                 let after = latest.is_some_and(|latest| known > Some(latest));
                 let other = last.code.is_some() && last.code != ended.code;
                 if after || (other && !ended.start_failed()) {

@@ -50,6 +50,8 @@ pub(crate) struct Played {
     pub(crate) gaps: u64,
     /// One of them cannot be noticed.
     pub(crate) unprovable: bool,
+    /// When the first listing was answered.
+    pub(crate) first_listed: Option<Nanos>,
     /// The exits that are shown in the end, by their containers' ids: whether as superseded.
     pub(crate) superseded: BTreeMap<String, bool>,
     /// What went wrong on the way.
@@ -339,6 +341,9 @@ impl<S: Subject> Driver<'_, S> {
                         return;
                     }
                 };
+                if matches!(&*message, Message::Listed(answer) if answer.result.is_ok()) {
+                    self.played.first_listed.get_or_insert(self.now);
+                }
                 let asked = i64::try_from(asked.uptime.as_nanos()).unwrap_or_default();
                 self.learn_date(date, asked);
                 self.step(*message);
