@@ -10,6 +10,9 @@ pub(super) const SIGTERM: u8 = 15;
 /// SIGKILL, which stops any.
 const SIGKILL: u8 = 9;
 
+/// The codes of a start that failed.
+pub(super) const FAILED_START: std::ops::RangeInclusive<i64> = 125..=128;
+
 /// A time and something more; an Engine can name the last moment that there is.
 pub(super) fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
@@ -204,6 +207,11 @@ impl Exit {
 
     pub(super) fn start_failed(&self) -> bool {
         self.reason == Reason::StartFailed
+    }
+
+    /// Whether a listing alone has told its code, and it is one of a start that failed.
+    pub(super) fn may_have_failed_to_start(&self) -> bool {
+        self.source == Source::Listing && self.code.is_some_and(|it| FAILED_START.contains(&it))
     }
 
     /// Whether it is one start that failed, seen twice: a listing tells no error.

@@ -61,7 +61,7 @@ impl Ledger {
                 Presence::Unlisted => true,
                 Presence::Removed(_) | Presence::Buried => false,
             };
-            if is_missing && !container.runs.is_ahead_of(times) {
+            if is_missing && !container.runs.is_ahead_of(times) && !container.runs.stood(times) {
                 missing.push(Box::<str>::from(id));
             }
         }

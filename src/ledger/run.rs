@@ -20,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::{Inspected, Signals, State, Status};
 
-use super::exit::{Course, Exit, SIGTERM, Source, later, refused_start};
+use super::exit::{Course, Exit, FAILED_START, SIGTERM, Source, later, refused_start};
 use super::sighting::{Seen, Sighting, Stage};
 use super::tolerance::{DIE_AFTER_END, LISTING_BEHIND, OUT_OF_ORDER, START_AFTER_LISTING};
 use super::{Asking, NotInspected};
@@ -31,9 +31,6 @@ const MAX_AWAITED: usize = 8;
 
 /// A created container is inspected so often, since no event tells of a start that failed.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-
-/// The codes of a start that failed.
-const FAILED_START: std::ops::RangeInclusive<i64> = 125..=128;
 
 /// The `die` event of a run whose order to others is forgotten, since the Engine's clock went back.
 pub(super) const FORGOTTEN: Option<Timestamp> = Some(Timestamp::MIN);
@@ -60,6 +57,10 @@ pub(super) struct Runs {
     stop_signal: Option<u8>,
     /// When it was last to be inspected for a start that failed.
     looked: Option<Duration>,
+    /// When it was last asked for by an inspect that was answered.
+    inspected: Option<Duration>,
+    /// When it seemed to be removed.
+    gone: Option<Timestamp>,
     /// Something has told of it since the exporter's start.
     pub(super) read: bool,
     /// Runs that ended unseen, of which the ledger was not told yet.
@@ -252,7 +253,9 @@ impl Runs {
         self.exit.as_ref().is_some_and(|exit| {
             let signal = self.stop_signal.is_none() && exit.course.signals != Signals::default();
             let killed = podman && exit.code != Some(0) && exit.source != Source::Inspect;
-            exit.is_doubtful() || ((signal || killed) && !exit.was_asked_for())
+            exit.is_doubtful()
+                || exit.may_have_failed_to_start()
+                || ((signal || killed) && !exit.was_asked_for())
         })
     }
 
@@ -476,10 +479,13 @@ impl Runs {
             awaited.until = awaited.until.min(at);
         }
         let mut earliest = None;
+        let after = |began| later(began, SignedDuration::from_nanos(1));
         if let Some(exit) = &mut self.exit {
             exit.over_by = exit.over_by.min(Some(at));
-            let after = |began| later(began, SignedDuration::from_nanos(1));
             earliest = exit.died_at.or(exit.finished_at).or(exit.began.map(after));
+        }
+        if let Life::Running(before) = self.life {
+            earliest = earliest.max(Some(after(before.floor())));
         }
         self.life = Life::Running(Began {
             earliest: earliest.unwrap_or(Timestamp::MIN),
@@ -631,6 +637,7 @@ impl Runs {
             None
         };
         self.end_unseen(at, None, uptime);
+        self.gone = Some(at);
         self.sighting = None;
         let tried = match self.life {
             Life::Created(tried, _) => tried,
@@ -645,6 +652,23 @@ impl Runs {
             return self.end(failed, Report::AwaitsProof(uptime, tried));
         }
         last
+    }
+
+    /// It is there all the same.
+    pub(super) fn stand(&mut self) {
+        if let Some(gone) = self.gone.take() {
+            let by_that = |it: &Awaited| matches!(it.what, Ended::Unseen(..)) && it.until == gone;
+            self.awaited.retain(|it| !by_that(it));
+        }
+    }
+
+    /// Whether it was there a moment before a listing was asked for, says an inspect.
+    pub(super) fn stood(&self, times: &Asking) -> bool {
+        let behind = LISTING_BEHIND.unsigned_abs();
+        let inspected = self
+            .inspected
+            .is_some_and(|at| at + behind > times.asked.uptime);
+        inspected && self.is_running()
     }
 
     /// Takes in what a listing says of it.
@@ -687,7 +711,9 @@ impl Runs {
             (Seen::Restarting(_) | Seen::Over(_), life) => {
                 let again = self.sighting.and_then(|before| now.after(&before));
                 let exit = self.exit.as_ref();
-                let mut again = again.or_else(|| exit.and_then(|exit| now.of(exit)));
+                // Of one without a code a listing shows the end only if nothing runs since.
+                let known = exit.filter(|it| !(it.is_doubtful() && self.is_running()));
+                let mut again = again.or_else(|| known.and_then(|exit| now.of(exit)));
                 // It shows the exit before the present run.
                 let is_behind = matches!(life, Life::Running(_))
                     && exit.is_some_and(|exit| now.of(exit).is_some());
@@ -752,6 +778,7 @@ impl Runs {
         podman: bool,
     ) -> Option<Exit> {
         self.stop_signal = inspected.stop_signal.or(self.stop_signal);
+        self.inspected = Some(times.asked.uptime);
         // One that was under way may show the run as if it had not ended.
         let died = self.exit.as_ref().and_then(|exit| exit.died_at);
         let is_behind = inspected.runs() && inspected.started_at <= died;
@@ -1132,7 +1159,12 @@ impl Runs {
             exit.over_by = latest.or(exit.over_by);
         }
         self.life = OVER;
-        let last = self.end(exit, Report::AwaitsEvent(uptime));
+        let report = if why == NotInspected::Failed && exit.may_have_failed_to_start() {
+            Report::AwaitsInspect(uptime)
+        } else {
+            Report::AwaitsEvent(uptime)
+        };
+        let last = self.end(exit, report);
         self.read = true;
         self.expect_event(from, later(sighting.answered, DIE_AFTER_END), Ended::Last);
         if let Some(awaited) = self.awaited.last_mut() {

@@ -34,9 +34,9 @@ pub(super) const LAST_INSPECT_COMES: Duration = Duration::from_secs(120);
 /// While events are followed, what is known to have ended waits so long for its `die` event.
 pub(super) const DIE_EVENT_COMES: Duration = Duration::from_secs(3);
 
-/// The same while the stream of events is about to be opened, or has just been: longer than the
-/// longest pause between two attempts.
-pub(super) const STREAM_COMES: Duration = Duration::from_secs(10);
+/// The same while the stream of events is about to be opened, or has just been: longer than most
+/// outages, and than the longest pause between two attempts.
+pub(super) const STREAM_COMES: Duration = Duration::from_secs(30);
 
 /// The same for a run that ended unseen: it is lost if not even a stream that is opened after an outage
 /// tells of it.

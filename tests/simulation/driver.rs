@@ -81,8 +81,8 @@ struct Driver<'a, S> {
     latest_line: Nanos,
     /// How many events wait for a reader that is stopped.
     queued: usize,
-    /// So many that came late were held back by a proxy.
-    pub(super) held_back: usize,
+    /// How many events in a row come late.
+    pub(super) late: usize,
     /// When the first of them was made.
     first_queued: Nanos,
     /// From when on events may be missing, if the present stream has not repeated them.
@@ -135,7 +135,7 @@ pub(crate) fn play<S: Subject>(
         next_event: 0,
         latest_line: 0,
         queued: 0,
-        held_back: 0,
+        late: 0,
         first_queued: 0,
         gap_from: Some(0),
         has_services: history.specs.iter().any(|spec| {

@@ -19,16 +19,22 @@ impl<S: Subject> Driver<'_, S> {
             return;
         }
         let delay = at(&self.network.delays, event.at).map_or(MS / 20, |span| span.by);
-        let mut comes = (event.at + delay).max(self.latest_line);
+        let due = event.at + delay;
+        let mut comes = due.max(self.latest_line);
         let awake = self.network.awake(event.at);
+        // What a proxy has held back, and comes late, looks like what has waited in the queue; and a
+        // queue that is just full looks like one that is too full.
+        self.late = if self.network.awake(due) > due {
+            self.late + 1
+        } else {
+            0
+        };
+        self.played.gaps += u64::from(self.late == self.history.setting.queue);
         if awake > event.at {
             if self.queued == 0 {
                 self.first_queued = event.at;
             }
             self.queued += 1;
-            // A queue that is just full looks like one that is too full.
-            let is_full = self.queued == self.history.setting.queue;
-            self.played.gaps += u64::from(is_full);
             if self.queued > self.history.setting.queue {
                 if awake - self.first_queued < LATE {
                     self.played.dropped_silently.push(event.number);
@@ -39,11 +45,6 @@ impl<S: Subject> Driver<'_, S> {
             comes = comes.max(awake);
         } else {
             self.queued = 0;
-            // What a proxy has held back, and comes late, looks like what has waited in the queue.
-            let due = event.at + delay;
-            let is_late = self.network.awake(due) > due;
-            self.held_back = if is_late { self.held_back + 1 } else { 0 };
-            self.played.gaps += u64::from(self.held_back == self.history.setting.queue);
             comes = self.network.awake(comes);
         }
         self.latest_line = comes;
