@@ -216,6 +216,9 @@ impl Core {
 
     /// Takes in a message at this moment; returns what is to be done, in order.
     pub fn step(&mut self, now: Now, message: Message) -> Vec<Effect> {
+        if self.stream.note_alive(now) {
+            self.quiet_until = now.uptime + AWAKE;
+        }
         match message {
             Message::Tick => {}
             Message::Stream(line) => self.take_line(now, line),
@@ -224,9 +227,6 @@ impl Core {
             Message::Inspected(id, asked, result) => self.take_inspect(now, &id, asked, result),
             Message::Info(result, owner) => self.take_info(now, result, owner),
             Message::Remembered(result) => self.take_remembered(now, result),
-        }
-        if self.stream.note_alive(now) {
-            self.quiet_until = now.uptime + AWAKE;
         }
         self.ask(now);
         self.report(now);

@@ -100,7 +100,7 @@ pub(super) struct Stream {
     opened: u32,
     revived: Option<Duration>,
     /// When this process was last seen to be alive.
-    alive: Option<Now>,
+    alive: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +142,16 @@ struct Behind {
     found: Timestamp,
     /// How many have waited, at most.
     events: usize,
+}
+
+impl Behind {
+    fn since(now: Now) -> Self {
+        Self {
+            last: now.uptime,
+            found: now.engine,
+            events: 0,
+        }
+    }
 }
 
 /// What may have been missed before this stream.
@@ -189,11 +199,16 @@ impl Stream {
         }
     }
 
-    /// Takes note that this process is alive, and has read all that came. Returns whether it was
-    /// stopped for a while, as far as that matters to the stream.
+    /// Takes note that this process is alive. Returns whether it was stopped for a while, as far as that
+    /// matters to the stream: then it has not read it.
     pub(super) fn note_alive(&mut self, now: Now) -> bool {
-        let before = self.alive.replace(now).map(|alive| alive.uptime);
+        let before = self.alive.replace(now.uptime);
         let stopped = before.is_some_and(|at| now.uptime.saturating_sub(at) > 2 * HEARTBEAT);
+        if let State::Open(open) = &mut self.state {
+            if stopped {
+                open.behind.get_or_insert(Behind::since(now));
+            }
+        }
         stopped && self.state != State::Off
     }
 
@@ -223,7 +238,7 @@ impl Stream {
             (State::Closed { until, .. }, _) => Some(until),
             (State::Open(Open { behind, .. }), proof) => {
                 let caught_up = behind.map(|it| it.last + CAUGHT_UP);
-                let alive = self.alive.map(|alive| alive.uptime + HEARTBEAT);
+                let alive = self.alive.map(|alive| alive + HEARTBEAT);
                 let prove = match proof {
                     Proof::Due { at, .. } => Some(at),
                     Proof::Done | Proof::Asked { .. } => None,
@@ -312,11 +327,8 @@ impl Stream {
 
     /// All that was made up to now has come, but for what is under way.
     fn cover_until(&mut self, now: Now) {
-        // While the process was stopped, the stream may have broken at any time.
-        let stopped = |alive: &Now| now.uptime.saturating_sub(alive.uptime) > 2 * HEARTBEAT;
-        let alive = self.alive.filter(stopped).unwrap_or(now);
         let margin = self.delays.1.max(OVERLAP) + now.error;
-        let covered = alive.engine.checked_sub(margin);
+        let covered = now.engine.checked_sub(margin);
         self.covered = covered.map_or(self.covered, |it| it.max(self.covered));
         self.doubtful = None;
     }
@@ -348,9 +360,8 @@ impl Stream {
                     }
                     let events = open.behind.map_or(0, |it| it.events) + 1;
                     open.behind = Some(Behind {
-                        last: now.uptime,
-                        found: now.engine,
                         events,
+                        ..Behind::since(now)
                     });
                 } else {
                     *longest = delay.max(*longest);

@@ -78,6 +78,7 @@ impl Course {
     pub(super) fn since(start: Timestamp) -> Self {
         Self {
             started: Some(start),
+            latest: Some(start),
             ..Self::default()
         }
     }
@@ -207,11 +208,6 @@ impl Exit {
 
     pub(super) fn start_failed(&self) -> bool {
         self.reason == Reason::StartFailed
-    }
-
-    /// Whether a listing alone has told its code, and it is one of a start that failed.
-    pub(super) fn may_have_failed_to_start(&self) -> bool {
-        self.source == Source::Listing && self.code.is_some_and(|it| FAILED_START.contains(&it))
     }
 
     /// Whether it is one start that failed, seen twice: a listing tells no error.

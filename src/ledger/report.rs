@@ -131,7 +131,7 @@ impl Ledger {
                         is_over(since, comes)
                     }
                     Report::AwaitsEvent(since) => {
-                        let inspect = podman && runs.needs_inspect(podman);
+                        let inspect = podman && runs.needs_inspect(podman) && !runs.is_running();
                         let comes = if inspect {
                             LAST_INSPECT_COMES
                         } else {

@@ -247,15 +247,14 @@ impl Runs {
         !matches!(self.report, Report::Nothing | Report::Reported)
     }
 
-    /// Whether only an inspect can tell the last exit's code, what the signal meant that came before,
-    /// or, on Podman, that it was the OOM killer.
+    /// Whether only an inspect can tell the last exit's code, whether it ran at all, what the signal
+    /// meant that came before, or, on Podman, that it was the OOM killer.
     pub(super) fn needs_inspect(&self, podman: bool) -> bool {
         self.exit.as_ref().is_some_and(|exit| {
             let signal = self.stop_signal.is_none() && exit.course.signals != Signals::default();
             let killed = podman && exit.code != Some(0) && exit.source != Source::Inspect;
-            exit.is_doubtful()
-                || exit.may_have_failed_to_start()
-                || ((signal || killed) && !exit.was_asked_for())
+            let listed = exit.source == Source::Listing && !self.is_running();
+            exit.is_doubtful() || listed || ((signal || killed) && !exit.was_asked_for())
         })
     }
 
@@ -779,6 +778,9 @@ impl Runs {
     ) -> Option<Exit> {
         self.stop_signal = inspected.stop_signal.or(self.stop_signal);
         self.inspected = Some(times.asked.uptime);
+        if self.gone < Some(times.asked.engine) {
+            self.stand();
+        }
         // One that was under way may show the run as if it had not ended.
         let died = self.exit.as_ref().and_then(|exit| exit.died_at);
         let is_behind = inspected.runs() && inspected.started_at <= died;
@@ -952,6 +954,11 @@ impl Runs {
                 let last = self.exit.as_mut()?;
                 match (last.start_failed(), exit.start_failed()) {
                     (false, false) => {
+                        // What events told of this run after its end.
+                        let own = |late: &mut Box<Course>| late.latest >= exit.began;
+                        if let Some(late) = self.late.take_if(own) {
+                            last.course.merge(*late);
+                        }
                         last.merge_inspect(&exit, stop_signal);
                         self.narrow(exit.began, uptime);
                         return None;
@@ -1159,10 +1166,9 @@ impl Runs {
             exit.over_by = latest.or(exit.over_by);
         }
         self.life = OVER;
-        let report = if why == NotInspected::Failed && exit.may_have_failed_to_start() {
-            Report::AwaitsInspect(uptime)
-        } else {
-            Report::AwaitsEvent(uptime)
+        let report = match why {
+            NotInspected::Failed => Report::AwaitsInspect(uptime),
+            NotInspected::Gone | NotInspected::Refused => Report::AwaitsEvent(uptime),
         };
         let last = self.end(exit, report);
         self.read = true;

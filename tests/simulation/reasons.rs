@@ -52,7 +52,10 @@ pub(crate) fn allowed(
             // The event may have lied of another signal that would explain this code.
             let signal = i64::from(spec.stop_signal.map_or(SIGTERM, |(_, number)| number));
             if end.code == 128 + signal || end.code == 137 {
-                reasons.push("stopped");
+                reasons.push(match run.unhealthy {
+                    Some(_) => "unhealthy",
+                    None => "stopped",
+                });
             }
         }
         return reasons;
