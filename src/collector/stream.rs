@@ -100,7 +100,7 @@ pub(super) struct Stream {
     opened: u32,
     revived: Option<Duration>,
     /// When this process was last seen to be alive.
-    alive: Option<Duration>,
+    alive: Option<Now>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,14 +202,18 @@ impl Stream {
     /// Takes note that this process is alive. Returns whether it was stopped for a while, as far as that
     /// matters to the stream: then it has not read it.
     pub(super) fn note_alive(&mut self, now: Now) -> bool {
-        let before = self.alive.replace(now.uptime);
-        let stopped = before.is_some_and(|at| now.uptime.saturating_sub(at) > 2 * HEARTBEAT);
-        if let State::Open(open) = &mut self.state {
-            if stopped {
-                open.behind.get_or_insert(Behind::since(now));
+        let before = self.alive.replace(now);
+        let was_stopped = |it: &Now| now.uptime.saturating_sub(it.uptime) > 2 * HEARTBEAT;
+        let Some(before) = before.filter(was_stopped) else {
+            return false;
+        };
+        if let State::Open(open @ Open { behind: None, .. }) = &mut self.state {
+            open.behind = Some(Behind::since(now));
+            if self.proof == Proof::Done {
+                self.cover_until(before);
             }
         }
-        stopped && self.state != State::Off
+        self.state != State::Off
     }
 
     /// What is to be asked now, if anything.
@@ -238,7 +242,7 @@ impl Stream {
             (State::Closed { until, .. }, _) => Some(until),
             (State::Open(Open { behind, .. }), proof) => {
                 let caught_up = behind.map(|it| it.last + CAUGHT_UP);
-                let alive = self.alive.map(|alive| alive + HEARTBEAT);
+                let alive = self.alive.map(|alive| alive.uptime + HEARTBEAT);
                 let prove = match proof {
                     Proof::Due { at, .. } => Some(at),
                     Proof::Done | Proof::Asked { .. } => None,

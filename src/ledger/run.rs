@@ -688,7 +688,12 @@ impl Runs {
         self.read |= now.state == Seen::Running;
         let stop_signal = self.stop_signal();
         let ahead = self.is_ahead_of(times);
-        if self.exit.as_ref().is_some_and(|exit| now.is_before(exit)) {
+        // A restart that is called off changes the time of the end, to a little earlier.
+        let called_off = matches!(
+            (self.life, now.state),
+            (Life::Over { waits: true }, Seen::Over(_))
+        );
+        if !called_off && self.exit.as_ref().is_some_and(|exit| now.is_before(exit)) {
             return Want::Nothing; // The listing is behind.
         }
         match (now.state, self.life) {
@@ -724,15 +729,10 @@ impl Runs {
                 if now.asked <= self.newest_came || (ahead && contradicts) {
                     return Want::Nothing;
                 }
-                let called_off = matches!(
-                    (life, now.state),
-                    (Life::Over { waits: true }, Seen::Over(_))
-                );
                 if let Some(again) = &mut again {
                     if is_behind {
                         again.stage = Stage::Known;
                     } else if called_off {
-                        // That changes the time of its end.
                         again.stage = again.stage.min(Stage::Known);
                     }
                 }

@@ -1,6 +1,6 @@
 //! Which reasons are right for a run, by the evidence that came.
 
-use super::history::{Flavour, History};
+use super::history::{Flavour, History, Policy};
 use super::truth::Run;
 
 const SIGTERM: u8 = 15;
@@ -51,7 +51,9 @@ pub(crate) fn allowed(
         if run.other_signals && spec.label("signal").is_some() {
             // The event may have lied of another signal that would explain this code.
             let signal = i64::from(spec.stop_signal.map_or(SIGTERM, |(_, number)| number));
-            if end.code == 128 + signal || end.code == 137 {
+            // And so may the `stop` event of a restart that was called off before the start.
+            let called_off = end.shown < 0 && spec.policy != Policy::No;
+            if end.code == 128 + signal || end.code == 137 || called_off {
                 reasons.push(match run.unhealthy {
                     Some(_) => "unhealthy",
                     None => "stopped",
