@@ -405,12 +405,13 @@ fn what_cannot_be_inspected_is_shown_as_far_as_the_listing_tells() {
     assert_eq!(host.exits(), [""; 0]);
     assert!(host.fail("c1", NotInspected::Failed));
     assert_eq!(host.exits(), ["web 143 signaled"]);
-    assert_eq!(host.news(), [143]);
-    assert!(host.labels()[0].contains(r#"image="nginx",name="web""#));
-    // It may be tried again, and found out later: that is no news.
-    assert_eq!(host.list(std::slice::from_ref(&stopped)), ["c1".into()]);
-    assert!(host.fail("c1", NotInspected::Last));
+    // An inspect would tell more, and is asked for again.
     assert_eq!(host.news(), [0; 0]);
+    assert!(host.labels()[0].contains(r#"image="nginx",name="web""#));
+    assert_eq!(host.list(std::slice::from_ref(&stopped)), ["c1".into()]);
+    assert!(host.fail("c1", NotInspected::Refused));
+    assert_eq!(host.news(), [143]);
+    // It may be found out later: that is no news.
     assert!(host.collect(&stopped, &inspect("exited", 143, -10, -5)));
     assert_eq!(host.exits(), ["web 143 signaled at -5 after 5"]);
     assert_eq!(host.news(), [0; 0]);
@@ -1149,14 +1150,13 @@ fn whether_two_inspects_are_of_one_run() {
 
 #[test]
 fn which_run_a_listing_is_evidence_of() {
-    use NotInspected::Last;
     use Told::{Event, Inspect, Listed, No};
     each_run_counts_once(&[
         (
             "one that nothing else tells of",
             &[
                 (20, Listed("exited", "Exited (3) 15 seconds ago")),
-                (20, No(Last)),
+                (20, No(NotInspected::Refused)),
             ],
             &["3 error"],
             0,
@@ -1166,7 +1166,7 @@ fn which_run_a_listing_is_evidence_of() {
             "one that an inspect explains later",
             &[
                 (20, Listed("exited", "Exited (3) 15 seconds ago")),
-                (20, No(Last)),
+                (20, No(NotInspected::Refused)),
                 (60, Inspect("exited", 3, 2, 5)),
             ],
             &["3 error"],
@@ -1179,7 +1179,7 @@ fn which_run_a_listing_is_evidence_of() {
                 (1, Event("start", 1, 0)),
                 (5, Event("die", 5, 3)),
                 (20, Listed("exited", "Exited (3) 15 seconds ago")),
-                (20, No(Last)),
+                (20, No(NotInspected::Refused)),
             ],
             &["3 error"],
             0,
@@ -1191,7 +1191,7 @@ fn which_run_a_listing_is_evidence_of() {
                 (1, Event("start", 1, 0)),
                 (5, Event("die", 5, 3)),
                 (60, Listed("exited", "Exited (3) 15 seconds ago")),
-                (60, No(Last)),
+                (60, No(NotInspected::Refused)),
             ],
             &["3 error", "3 error"],
             0,
@@ -1204,7 +1204,7 @@ fn which_run_a_listing_is_evidence_of() {
                 (5, Event("die", 5, 3)),
                 (8, Event("start", 8, 0)),
                 (9, Listed("exited", "Exited (3) 4 seconds ago")),
-                (9, No(Last)),
+                (9, No(NotInspected::Refused)),
             ],
             &["3 error"],
             0,
@@ -1215,7 +1215,7 @@ fn which_run_a_listing_is_evidence_of() {
             &[
                 (20, Listed("running", "Up 19 seconds")),
                 (100, Listed("running", "Up 30 seconds")),
-                (100, No(Last)),
+                (100, No(NotInspected::Refused)),
             ],
             &[],
             1,
@@ -1226,7 +1226,7 @@ fn which_run_a_listing_is_evidence_of() {
             &[
                 (1, Event("start", 1, 0)),
                 (100, Listed("running", "Up 30 seconds")),
-                (100, No(Last)),
+                (100, No(NotInspected::Refused)),
             ],
             &[],
             1,

@@ -169,7 +169,7 @@ impl Word {
             0 | 1 => None,
             2 => Some(NotInspected::Gone),
             3 => Some(NotInspected::Failed),
-            _ => Some(NotInspected::Last),
+            _ => Some(NotInspected::Refused),
         };
         if let Some(why) = fail {
             ledger.inspect_failed(&self.id(), why, time(now));

@@ -302,7 +302,7 @@ fn times_that_are_none_spoil_nothing() {
         let [one, two] = listed;
         for id in host.take_listing(vec![two, one]) {
             let now = host.time();
-            host.ledger.inspect_failed(&id, NotInspected::Last, now);
+            host.ledger.inspect_failed(&id, NotInspected::Refused, now);
         }
         assert_eq!(host.exits(), "(a) b", "{created}");
     }

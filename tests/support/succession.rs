@@ -187,7 +187,7 @@ impl Host {
             let made = all.iter().find(|it| *it.id == *id).unwrap();
             if self.no_inspects {
                 let now = self.time();
-                self.ledger.inspect_failed(&id, NotInspected::Last, now);
+                self.ledger.inspect_failed(&id, NotInspected::Refused, now);
             } else {
                 self.take_inspect(&id, &made.inspect(self.now));
             }
