@@ -57,7 +57,7 @@ pub(super) struct Runs {
     stop_signal: Option<u8>,
     /// When it was last to be inspected for a start that failed.
     looked: Option<Duration>,
-    /// When it was last asked for by an inspect that was answered.
+    /// When an inspect was asked for that has shown it running last.
     inspected: Option<Duration>,
     /// When it seemed to be removed.
     gone: Option<Timestamp>,
@@ -462,9 +462,7 @@ impl Runs {
             }
         }
         // The first `start` event after an inspect's StartedAt is that of its run.
-        let own = |it: &&mut Awaited| {
-            it.what != Ended::Counted && !it.started && it.began <= at && at <= it.seen
-        };
+        let own = |it: &&mut Awaited| !it.started && it.began <= at && at <= it.seen;
         if let (Life::Over { .. }, Some(own)) = (self.life, self.awaited.iter_mut().find(own)) {
             own.started = true;
             if let Some(began) = own.taken_for.take() {
@@ -511,19 +509,17 @@ impl Runs {
         } else {
             std::mem::take(&mut self.course)
         };
-        let known = self.awaited.iter().position(|it| {
-            // What a listing shows has the code of a start that failed afterwards.
-            let shown = self
-                .exit
-                .as_ref()
-                .filter(|exit| exit.source == Source::Listing);
-            let other = shown
-                .and_then(|exit| exit.code)
-                .filter(|_| it.what == Ended::Last);
-            let is_other = !doubtful
-                && other.is_some_and(|it| code != Some(it) && !FAILED_START.contains(&it));
-            it.takes(at) && !is_other
-        });
+        // What a listing shows has the code of a start that failed afterwards, or that of the event.
+        let shown = self
+            .exit
+            .as_ref()
+            .filter(|exit| exit.source == Source::Listing);
+        let shown = shown.and_then(|exit| exit.code);
+        let is_other = |it: &Awaited| {
+            let differs = |shown| code != Some(shown) && !FAILED_START.contains(&shown);
+            it.what == Ended::Last && !doubtful && shown.is_some_and(differs)
+        };
+        let known = (self.awaited.iter()).position(|it| it.takes(at) && !is_other(it));
         let known = known.map(|place| self.awaited.remove(place).what);
         let stop_signal = self.stop_signal();
         match known {
@@ -550,7 +546,7 @@ impl Runs {
         for awaited in &mut self.awaited {
             // The end of the run that a later one was taken for.
             awaited.taken_for = awaited.taken_for.filter(|began| *began > at);
-            if awaited.began <= at && at < awaited.from {
+            if awaited.began <= at && (at < awaited.from || is_other(awaited)) {
                 // The `start` event that was taken for its own was that of this run.
                 awaited.started = false;
             }
@@ -717,7 +713,9 @@ impl Runs {
                 let exit = self.exit.as_ref();
                 // Of one without a code a listing shows the end only if nothing runs since.
                 let known = exit.filter(|it| !(it.is_doubtful() && self.is_running()));
-                let mut again = again.or_else(|| known.and_then(|exit| now.of(exit)));
+                let again = again.or_else(|| known.and_then(|exit| now.of(exit)));
+                let same = |exit: &&Exit| called_off && exit.code == now.code();
+                let mut again = again.or_else(|| exit.filter(same).map(|_| now));
                 // It shows the exit before the present run.
                 let is_behind = matches!(life, Life::Running(_))
                     && exit.is_some_and(|exit| now.of(exit).is_some());
@@ -777,7 +775,9 @@ impl Runs {
         podman: bool,
     ) -> Option<Exit> {
         self.stop_signal = inspected.stop_signal.or(self.stop_signal);
-        self.inspected = Some(times.asked.uptime);
+        if inspected.runs() {
+            self.inspected = Some(times.asked.uptime);
+        }
         if self.gone < Some(times.asked.engine) {
             self.stand();
         }

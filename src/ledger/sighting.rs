@@ -140,10 +140,10 @@ impl Sighting {
         self.span.is_none_or(fits)
     }
 
-    /// Whether it shows what was before this exit.
+    /// Whether it shows what was before this exit. One that is still to come is by another clock.
     pub(super) fn is_before(&self, exit: &Exit) -> bool {
-        self.span
-            .is_some_and(|(_, latest)| Some(latest) < exit.earliest_end())
+        let end = exit.earliest_end().filter(|end| *end <= self.answered);
+        self.span.is_some_and(|(_, latest)| Some(latest) < end)
     }
 
     /// Takes in that the run ended at this moment, by the clock of the Engine. If that is another
