@@ -333,7 +333,9 @@ impl Ledger {
         let failed = event.action == Action::Disconnect && container.runs.disconnect(event.time);
         let open = container.apply_event(event, now);
         let tells = !matches!(event.action, Action::Create | Action::Rename);
-        container.runs.read |= tells && event.time >= self.started;
+        if tells && event.time >= self.started {
+            container.runs.note_told(event.time, of_network);
+        }
         let next = match event.action {
             Action::Create => Next::InspectSoon,
             Action::Die if container.runs.awaits_inspect() => Next::Inspect,

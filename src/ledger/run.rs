@@ -282,6 +282,18 @@ impl Runs {
             .is_some_and(|at| at > after || self.newest_came >= times.asked.uptime)
     }
 
+    /// Takes note of an event that was made then, after the exporter's start; it may be of an attempt to
+    /// start the container.
+    pub(super) fn note_told(&mut self, at: Timestamp, attempt: bool) {
+        self.read = true;
+        let waits = self.waits();
+        if let Some(exit) = self.exit.as_mut().filter(|_| waits && attempt) {
+            if exit.start_failed() && exit.over_by >= Some(at) {
+                exit.old = false;
+            }
+        }
+    }
+
     /// Takes note of an event, after it was taken in. If the Engine's clock went back, no order is
     /// known any more between what was before and what comes.
     pub(super) fn note_event(&mut self, at: Timestamp, came: Duration) {
@@ -715,7 +727,11 @@ impl Runs {
                 let known = exit.filter(|it| !(it.is_doubtful() && self.is_running()));
                 let again = again.or_else(|| known.and_then(|exit| now.of(exit)));
                 let same = |exit: &&Exit| called_off && exit.code == now.code();
-                let mut again = again.or_else(|| exit.filter(same).map(|_| now));
+                let known = Sighting {
+                    stage: Stage::Known,
+                    ..now
+                };
+                let mut again = again.or_else(|| exit.filter(same).map(|_| known));
                 // It shows the exit before the present run.
                 let is_behind = matches!(life, Life::Running(_))
                     && exit.is_some_and(|exit| now.of(exit).is_some());
@@ -785,7 +801,16 @@ impl Runs {
         let died = self.exit.as_ref().and_then(|exit| exit.died_at);
         let is_behind = inspected.runs() && inspected.started_at <= died;
         if self.awaits_inspect() && !is_behind {
-            self.report = Report::Due;
+            // What only a listing has told of has an event to come, perhaps.
+            let listed = self
+                .exit
+                .as_ref()
+                .is_some_and(|it| it.source == Source::Listing);
+            self.report = if listed {
+                Report::AwaitsEvent(times.answered.uptime)
+            } else {
+                Report::Due
+            };
         }
         let sighting = self.sighting;
         if let Some(sighting) = &mut self.sighting {
@@ -821,14 +846,15 @@ impl Runs {
         if inspected.runs() {
             return self.run_on(inspected, sighting, seen, uptime);
         }
+        let answered = later(times.answered.engine, times.answered.error);
         let listed_code = sighting.and_then(|sighting| sighting.code());
         let never_ran = inspected.state == Some(State::Created)
             || (inspected.started_at.is_none() && listed_code.is_none());
         if never_ran {
-            return self.fail_to_start(inspected, times.answered.engine);
+            return self.fail_to_start(inspected, answered);
         }
         let mut exit = Exit::from_inspect(listed_code, inspected)?;
-        exit.over_by = Some(times.answered.engine);
+        exit.over_by = Some(answered);
         self.over(exit, inspected, times, seen)
     }
 
@@ -900,7 +926,8 @@ impl Runs {
         }
         let unseen = |it: &&mut Awaited| matches!(it.what, Ended::Unseen(..));
         let unseen = self.awaited.iter_mut().rev().find(unseen);
-        match (unseen, sighting.and_then(|sighting| sighting.code())) {
+        let listed = sighting.filter(|sighting| sighting.spans(finished));
+        match (unseen, listed.and_then(|sighting| sighting.code())) {
             (Some(awaited), _) => {
                 awaited.from = awaited.from.max(before(finished));
                 awaited.what = Ended::Unseen(Some(finished), uptime);

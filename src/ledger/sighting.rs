@@ -146,13 +146,17 @@ impl Sighting {
         self.span.is_some_and(|(_, latest)| Some(latest) < end)
     }
 
+    /// Whether its run can have ended at this moment.
+    pub(super) fn spans(&self, finished: Timestamp) -> bool {
+        let spans = |(earliest, latest)| earliest <= finished && finished <= latest;
+        self.span.is_none_or(spans)
+    }
+
     /// Takes in that the run ended at this moment, by the clock of the Engine. If that is another
     /// clock than this host's, it is of no use here.
     pub(super) fn narrow(&mut self, finished: Timestamp) {
-        if let Some((earliest, latest)) = &mut self.span {
-            if *earliest <= finished && finished <= *latest {
-                (*earliest, *latest) = (finished, finished);
-            }
+        if self.spans(finished) {
+            self.span = self.span.map(|_| (finished, finished));
         }
     }
 }

@@ -69,9 +69,10 @@ impl Check<'_> {
                 Demand::Free => true,
                 Demand::Counted | Demand::CountedOrLost => !counted.before_start,
             };
-            // Of a container that only its `die` event told of, nobody knows that a label hid the code.
-            let hidden =
-                counted.before_start && self.history.specs[number].label("exitCode").is_some();
+            // Of a container that only its `die` event told of, nobody knows that a label hid the code;
+            // and where inspects are refused, nobody knows which run a listing's code is of.
+            let hidden = (counted.before_start || self.history.setting.refuses_inspects)
+                && self.history.specs[number].label("exitCode").is_some();
             may && (hidden
                 || counted.code == code
                 || (counted.code.is_none() && run.failed.is_some()))
