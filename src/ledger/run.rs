@@ -735,13 +735,14 @@ impl Runs {
                 // It shows the exit before the present run.
                 let is_behind = matches!(life, Life::Running(_))
                     && exit.is_some_and(|exit| now.of(exit).is_some());
-                // Events say better how it ended.
+                if now.asked <= self.newest_came || (ahead && is_behind) {
+                    return Want::Nothing;
+                }
                 let by_event = exit.is_some_and(|exit| exit.died_at.is_some());
                 let earliest = now.span.map(|(earliest, _)| earliest);
-                let other = by_event && again.is_none() && earliest <= self.newest;
-                let contradicts = is_behind || other;
-                if now.asked <= self.newest_came || (ahead && contradicts) {
-                    return Want::Nothing;
+                if ahead && by_event && again.is_none() && earliest <= self.newest {
+                    // Events say otherwise, so it is not taken at its word.
+                    return Want::Inspect;
                 }
                 if let Some(again) = &mut again {
                     if is_behind {
