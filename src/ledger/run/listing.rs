@@ -1,0 +1,256 @@
+//! What listings tell of runs, and what to make of it where no inspect explains it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::engine::{State, Status};
+
+use super::super::exit::{Exit, FAILED_START, later};
+use super::super::sighting::{Seen, Sighting, Stage};
+use super::super::tolerance::{DIE_AFTER_END, LISTING_BEHIND, START_AFTER_LISTING};
+use super::super::{Asking, NotInspected};
+use super::awaited::{Ended, before};
+use super::{Began, Life, OVER, Report, Runs, Tried};
+
+/// A created container is inspected so often, since no event tells of a start that failed.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// What a listing leaves to do for a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ledger) enum Want {
+    Nothing,
+    /// To inspect it, since what the listing shows is not explained.
+    Inspect,
+    /// To inspect it now and then, since no listing tells of a start that failed.
+    LookForFailedStart,
+}
+
+impl Runs {
+    /// Whether its events say better what a listing says of it that was asked for at this uptime.
+    pub(in crate::ledger) fn is_ahead_of(&self, times: &Asking) -> bool {
+        let after = later(times.asked.engine, -LISTING_BEHIND);
+        self.newest
+            .is_some_and(|at| at > after || self.newest_came >= times.asked.uptime)
+    }
+
+    /// Whether it was there a moment before a listing was asked for, says an inspect.
+    pub(in crate::ledger) fn stood(&self, times: &Asking) -> bool {
+        let behind = LISTING_BEHIND.unsigned_abs();
+        let inspected = self
+            .inspected
+            .is_some_and(|at| at + behind > times.asked.uptime);
+        inspected && self.is_running()
+    }
+
+    /// Takes in what a listing says of it.
+    pub(in crate::ledger) fn apply_listing(&mut self, status: Status, times: &Asking) -> Want {
+        if status.state == Some(State::Created) {
+            if self.life == Life::Unknown {
+                self.life = Life::Created(Tried::No, Timestamp::MIN);
+            }
+            return if matches!(self.life, Life::Created(..)) && self.look(times) {
+                Want::LookForFailedStart
+            } else {
+                Want::Nothing
+            };
+        }
+        let Some(now) = Sighting::new(status, times) else {
+            return Want::Nothing;
+        };
+        self.read |= now.state == Seen::Running;
+        let stop_signal = self.stop_signal();
+        let ahead = self.is_ahead_of(times);
+        // A restart that is called off changes the time of the end, to a little earlier.
+        let called_off = matches!(
+            (self.life, now.state),
+            (Life::Over { waits: true }, Seen::Over(_))
+        );
+        if !called_off && self.exit.as_ref().is_some_and(|exit| now.is_before(exit)) {
+            return Want::Nothing; // The listing is behind.
+        }
+        match (now.state, self.life) {
+            (Seen::Running, Life::Unknown | Life::Created(..)) => {
+                if !ahead {
+                    self.life = Life::Running(began(&now));
+                }
+                Want::Nothing
+            }
+            (Seen::Running, Life::Running(began)) if explains(&began, &now) => {
+                self.sighting = None;
+                Want::Nothing
+            }
+            (Seen::Running, _) if ahead || !self.look(times) => Want::Nothing,
+            (Seen::Running, _) => {
+                self.sighting = Some(now);
+                Want::Inspect
+            }
+            (Seen::Restarting(_) | Seen::Over(_), life) => {
+                let again = self.sighting.and_then(|before| now.after(&before));
+                let exit = self.exit.as_ref();
+                // Of one without a code a listing shows the end only if nothing runs since.
+                let known = exit.filter(|it| !(it.is_doubtful() && self.is_running()));
+                let again = again.or_else(|| known.and_then(|exit| now.of(exit)));
+                let same = |exit: &&Exit| called_off && exit.code == now.code();
+                let known = Sighting {
+                    stage: Stage::Known,
+                    ..now
+                };
+                let mut again = again.or_else(|| exit.filter(same).map(|_| known));
+                // It shows the exit before the present run.
+                let is_behind = matches!(life, Life::Running(_))
+                    && exit.is_some_and(|exit| now.of(exit).is_some());
+                if now.asked <= self.newest_came || (ahead && is_behind) {
+                    return Want::Nothing;
+                }
+                let by_event = exit.is_some_and(|exit| exit.died_at.is_some());
+                let earliest = now.span.map(|(earliest, _)| earliest);
+                if ahead && by_event && again.is_none() && earliest <= self.newest {
+                    // Events say otherwise, so it is not taken at its word.
+                    return Want::Inspect;
+                }
+                if let Some(again) = &mut again {
+                    if is_behind {
+                        again.stage = Stage::Known;
+                    } else if called_off {
+                        again.stage = again.stage.min(Stage::Known);
+                    }
+                }
+                let awaits_inspect = self.awaits_inspect();
+                if let (Some(again), Some(exit)) = (again, &mut self.exit) {
+                    // A start that failed has changed the code, but not the time.
+                    let certain = |code: &i64| !awaits_inspect || !FAILED_START.contains(code);
+                    let code = again.code().filter(certain);
+                    if exit.is_doubtful() && code.is_some() {
+                        exit.learn_code(code, stop_signal);
+                        if awaits_inspect && !self.needs_inspect(false) {
+                            self.report = Report::Due;
+                        }
+                    }
+                }
+                let sighting = *self.sighting.insert(again.unwrap_or(now));
+                if sighting.stage == Stage::Settled {
+                    Want::Nothing
+                } else {
+                    Want::Inspect
+                }
+            }
+        }
+    }
+
+    /// Whether a container may be looked at, for what is seldom worth it; if so, that is noted.
+    fn look(&mut self, times: &Asking) -> bool {
+        let uptime = times.answered.uptime;
+        let is_due = self.looked.is_none_or(|at| uptime >= at + LOOK_EVERY);
+        if is_due {
+            self.looked = Some(uptime);
+        }
+        is_due
+    }
+
+    /// Takes in that it could not be inspected: what its event or the listing tells must do.
+    /// Returns an exit that is to be reported and is no longer the last.
+    pub(in crate::ledger) fn inspect_failed(
+        &mut self,
+        why: NotInspected,
+        uptime: Duration,
+        podman: bool,
+    ) -> Option<Exit> {
+        let doubtful = self.exit.as_ref().is_some_and(Exit::is_doubtful);
+        let is_due = match why {
+            NotInspected::Gone => true,
+            NotInspected::Failed => !self.needs_inspect(podman),
+            // The next listing may tell the code.
+            NotInspected::Refused => !doubtful,
+        };
+        if self.awaits_inspect() && is_due {
+            self.report = Report::Due;
+        }
+        let sighting = self.sighting.as_mut()?;
+        if sighting.asked <= self.newest_came && self.newest.is_some() {
+            self.sighting = None; // An event has come since.
+            return None;
+        }
+        let stage = sighting.stage;
+        sighting.stage = match why {
+            NotInspected::Gone => Stage::Settled,
+            NotInspected::Failed | NotInspected::Refused => Stage::Known,
+        };
+        let sighting = *sighting;
+        if stage != Stage::New {
+            return None;
+        }
+        if sighting.state == Seen::Running {
+            let began = began(&sighting);
+            self.end_unseen(began.latest, None, uptime);
+            self.supersede(began);
+            self.sighting = None;
+            return None;
+        }
+        let code = sighting.code()?;
+        let last = self.exit.as_ref();
+        let mut exit =
+            if FAILED_START.contains(&code) && last.is_some_and(|it| sighting.is_of_time(it)) {
+                // It has the time of the run before.
+                Exit::failed_start(Some(code), "")
+            } else {
+                Exit::from_code(code)
+            };
+        let from = sighting
+            .span
+            .map_or(Timestamp::MIN, |(earliest, _)| before(earliest));
+        let mut taken_for = None;
+        if let Life::Running(began) = self.life {
+            taken_for = began.event;
+            if sighting
+                .span
+                .is_none_or(|(_, latest)| began.floor() <= latest)
+            {
+                exit.course.merge(self.course);
+                exit.classify(self.stop_signal());
+            }
+        }
+        let latest = sighting.span.map(|(_, latest)| latest);
+        exit.over_by = Some(sighting.answered);
+        if !exit.start_failed() {
+            exit.span = sighting.span;
+            exit.over_by = latest.or(exit.over_by);
+        }
+        self.life = OVER;
+        let report = match why {
+            NotInspected::Failed => Report::AwaitsInspect(uptime),
+            NotInspected::Gone | NotInspected::Refused => Report::AwaitsEvent(uptime),
+        };
+        let last = self.end(exit, report);
+        self.read = true;
+        self.expect_event(from, later(sighting.answered, DIE_AFTER_END), Ended::Last);
+        if let Some(awaited) = self.awaited.last_mut() {
+            let started = latest.map(|latest| later(latest, START_AFTER_LISTING));
+            awaited.seen = started.map_or(sighting.answered, |at| at.min(sighting.answered));
+            awaited.taken_for = taken_for;
+            awaited.began = Timestamp::MIN;
+        }
+        last
+    }
+}
+
+/// When a run began that a listing shows, perhaps before its `start` event is made.
+fn began(sighting: &Sighting) -> Began {
+    let answered = sighting.answered;
+    let (earliest, latest) = sighting.span.unwrap_or((Timestamp::MIN, answered));
+    let seen = answered.max(later(latest, START_AFTER_LISTING));
+    Began {
+        earliest,
+        latest,
+        event: None,
+        seen,
+    }
+}
+
+/// Whether a run is the one that a listing shows: it can have begun when the listing says.
+fn explains(began: &Began, sighting: &Sighting) -> bool {
+    let Some((earliest, latest)) = sighting.span else {
+        return true;
+    };
+    began.earliest <= latest && earliest <= began.latest
+}
