@@ -1,14 +1,15 @@
 //! The stream of events: when it is opened, what of it is new, and whether something was missed.
 
-use std::collections::hash_map::RandomState;
-use std::collections::{HashSet, VecDeque};
-use std::hash::BuildHasher;
+mod known;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::{Event, Remembered, SAME_CLOCK};
 use crate::ledger::{EventsCome, Now};
+
+use known::Known;
 
 /// Between two attempts to open it, doubled from the first to the second.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
@@ -57,12 +58,6 @@ const AT_THE_START: Duration = Duration::from_secs(1);
 
 /// What the Engine remembers is asked for again after these, if there was no good answer.
 const PROVE_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
-
-/// So many events are known again when they are repeated. Docker repeats 256 at most.
-const KNOWN_AGAIN: usize = 1024;
-
-/// The same of a storm, of which all that a new stream may repeat is known again.
-const KNOWN_AGAIN_OF_STORM: usize = 16 * KNOWN_AGAIN;
 
 /// While the stream is open the core is woken so often at least, so that it knows when this process
 /// was stopped.
@@ -460,43 +455,6 @@ impl Stream {
         self.proof = Proof::Done;
         self.covered = self.covered.max(open.since(now));
         missed
-    }
-}
-
-/// The events that came last, by hashes of their times, containers, actions and signals: two of 16,384 are
-/// the same once in 10^11 times.
-#[derive(Debug, Default)]
-struct Known {
-    hashes: HashSet<u64>,
-    order: VecDeque<(Timestamp, u64)>,
-    newest: Option<Timestamp>,
-    hasher: RandomState,
-}
-
-impl Known {
-    /// Remembers an event; returns whether it is a new one.
-    fn remember(&mut self, event: &Event) -> bool {
-        let id = (event.time, &event.id, event.action.name(), event.signal());
-        let hash = self.hasher.hash_one(id);
-        if !self.hashes.insert(hash) {
-            return false;
-        }
-        self.newest = self.newest.max(Some(event.time));
-        while let Some((oldest, forgotten)) = self.order.front() {
-            let age = self.newest.map(|newest| newest.duration_since(*oldest));
-            let most = if age > Some(2 * OVERLAP) {
-                KNOWN_AGAIN
-            } else {
-                KNOWN_AGAIN_OF_STORM
-            };
-            if self.order.len() < most {
-                break;
-            }
-            self.hashes.remove(forgotten);
-            self.order.pop_front();
-        }
-        self.order.push_back((event.time, hash));
-        true
     }
 }
 

@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::known::{KNOWN_AGAIN, KNOWN_AGAIN_OF_STORM};
 use super::*;
 
 /// A moment of the Engine, in milliseconds since the start.
