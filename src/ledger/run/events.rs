@@ -244,48 +244,17 @@ impl Runs {
         } else {
             std::mem::take(&mut self.course)
         };
-        // What a listing shows has the code of a start that failed afterwards, or that of the event.
-        let shown = self
-            .exit
-            .as_ref()
-            .filter(|exit| exit.source == Source::Listing);
-        let shown = shown.and_then(|exit| exit.code);
-        let is_other = |it: &Awaited| {
-            let differs = |shown| code != Some(shown) && !FAILED_START.contains(&shown);
-            it.what == Ended::Last && !doubtful && shown.is_some_and(differs)
-        };
-        let known = (self.awaited.iter()).position(|it| it.takes(at) && !is_other(it));
-        let known = known.map(|place| self.awaited.remove(place).what);
-        let stop_signal = self.stop_signal();
+        let certain = code.filter(|_| !doubtful);
+        let known = self.take_awaited(at, certain);
         match known {
             Some(Ended::Counted) => return None,
             Some(Ended::Last) => {
-                let exit = self.exit.as_mut().filter(|exit| !exit.start_failed());
-                if let Some(exit) = exit {
-                    if exit.source == Source::Listing && code.is_some() && !doubtful {
-                        // A start that failed afterwards changes the code of a listing.
-                        (exit.code, exit.source) = (code, Source::Event);
-                    }
-                    exit.merge_event(at, course, stop_signal);
-                    if matches!(self.report, Report::AwaitsEvent(_)) {
-                        self.report = match exit.source {
-                            Source::Inspect => Report::Due,
-                            _ => Report::AwaitsInspect(uptime),
-                        };
-                    }
-                }
+                self.merge_end(at, certain, course, uptime);
                 return None;
             }
             Some(Ended::Unseen(..)) | None => {}
         }
-        for awaited in &mut self.awaited {
-            // The end of the run that a later one was taken for.
-            awaited.taken_for = awaited.taken_for.filter(|began| *began > at);
-            if awaited.began <= at && (at < awaited.from || is_other(awaited)) {
-                // The `start` event that was taken for its own was that of this run.
-                awaited.started = false;
-            }
-        }
+        let stop_signal = self.stop_signal();
         let began = match self.life {
             Life::Running(began) if known.is_none() => began.event,
             _ => None,
@@ -316,6 +285,51 @@ impl Runs {
             self.give_up_code();
         }
         last
+    }
+
+    /// The awaited run that ended with this `die` event, and this code if that is certain.
+    fn take_awaited(&mut self, at: Timestamp, code: Option<i64>) -> Option<Ended> {
+        let last = self.exit.as_ref();
+        let listed = last.filter(|exit| exit.source == Source::Listing);
+        let shown = listed.and_then(|exit| exit.code);
+        // What a listing shows has the code of the event, or of a start that failed afterwards.
+        let differs = shown
+            .zip(code)
+            .is_some_and(|(shown, code)| shown != code && !FAILED_START.contains(&shown));
+        let is_other = |it: &Awaited| it.what == Ended::Last && differs;
+        let place = (self.awaited.iter()).position(|it| it.takes(at) && !is_other(it));
+        let known = place.map(|place| self.awaited.remove(place).what);
+        if matches!(known, Some(Ended::Last | Ended::Counted)) {
+            return known;
+        }
+        for awaited in &mut self.awaited {
+            // The end of the run that a later one was taken for.
+            awaited.taken_for = awaited.taken_for.filter(|began| *began > at);
+            if awaited.began <= at && (at < awaited.from || is_other(awaited)) {
+                // The `start` event that was taken for its own was that of this run.
+                awaited.started = false;
+            }
+        }
+        known
+    }
+
+    /// Takes in the `die` event of the last exit, with its code if that is certain.
+    fn merge_end(&mut self, at: Timestamp, code: Option<i64>, course: Course, uptime: Duration) {
+        let stop_signal = self.stop_signal();
+        let Some(exit) = self.exit.as_mut().filter(|exit| !exit.start_failed()) else {
+            return;
+        };
+        if exit.source == Source::Listing && code.is_some() {
+            // A start that failed afterwards changes the code of a listing.
+            (exit.code, exit.source) = (code, Source::Event);
+        }
+        exit.merge_event(at, course, stop_signal);
+        if matches!(self.report, Report::AwaitsEvent(_)) {
+            self.report = match exit.source {
+                Source::Inspect => Report::Due,
+                _ => Report::AwaitsInspect(uptime),
+            };
+        }
     }
 
     /// No inspect tells the code of a run after which another has begun.

@@ -223,35 +223,7 @@ impl Runs {
         }
         match relation {
             Relation::Older => return None,
-            Relation::Last => {
-                let last = self.exit.as_mut()?;
-                match (last.start_failed(), exit.start_failed()) {
-                    (false, false) => {
-                        // What events told of this run after its end.
-                        let own = |late: &mut Box<Course>| late.latest >= exit.began;
-                        if let Some(late) = self.late.take_if(own) {
-                            last.course.merge(*late);
-                        }
-                        last.merge_inspect(&exit, stop_signal);
-                        self.narrow(exit.began, uptime);
-                        return None;
-                    }
-                    // It is from before that start.
-                    (true, false) => return None,
-                    // A listing has told of it.
-                    (false, true) if last.source == Source::Listing && last.code == exit.code => {
-                        exit.old = last.old;
-                        *last = exit;
-                        return None;
-                    }
-                    (true, true) if last.is_the_same_failure(&exit) => {
-                        last.error = exit.error;
-                        return None;
-                    }
-                    (_, true) => {}
-                }
-                return self.end(exit, Report::Due);
-            }
+            Relation::Last => return self.merge_last(exit, uptime),
             Relation::Current => exit.course.merge(self.course),
             // Events have told of its course, and of its start too late or not at all.
             Relation::Newer if self.life == Life::Unknown && self.course.latest >= exit.began => {
@@ -287,6 +259,37 @@ impl Runs {
             awaited.seen = until.min(later(answered, times.answered.error));
         }
         last
+    }
+
+    /// Takes in what an inspect tells of the last exit, or of a start after it that failed.
+    fn merge_last(&mut self, mut exit: Exit, uptime: Duration) -> Option<Exit> {
+        let stop_signal = self.stop_signal();
+        let last = self.exit.as_mut()?;
+        match (last.start_failed(), exit.start_failed()) {
+            (false, false) => {
+                // What events told of this run after its end.
+                let own = |late: &mut Box<Course>| late.latest >= exit.began;
+                if let Some(late) = self.late.take_if(own) {
+                    last.course.merge(*late);
+                }
+                last.merge_inspect(&exit, stop_signal);
+                self.narrow(exit.began, uptime);
+                None
+            }
+            // It is from before that start.
+            (true, false) => None,
+            (true, true) if last.is_the_same_failure(&exit) => {
+                last.error = exit.error;
+                None
+            }
+            // A listing has told of it.
+            (false, true) if last.source == Source::Listing && last.code == exit.code => {
+                exit.old = last.old;
+                *last = exit;
+                None
+            }
+            (_, true) => self.end(exit, Report::Due),
+        }
     }
 
     /// Of which run an inspect is that shows this end of one.

@@ -59,7 +59,6 @@ impl Runs {
             return Want::Nothing;
         };
         self.read |= now.state == Seen::Running;
-        let stop_signal = self.stop_signal();
         let ahead = self.is_ahead_of(times);
         // A restart that is called off changes the time of the end, to a little earlier.
         let called_off = matches!(
@@ -85,55 +84,66 @@ impl Runs {
                 self.sighting = Some(now);
                 Want::Inspect
             }
-            (Seen::Restarting(_) | Seen::Over(_), life) => {
-                let again = self.sighting.and_then(|before| now.after(&before));
-                let exit = self.exit.as_ref();
-                // Of one without a code a listing shows the end only if nothing runs since.
-                let known = exit.filter(|it| !(it.is_doubtful() && self.is_running()));
-                let again = again.or_else(|| known.and_then(|exit| now.of(exit)));
-                let same = |exit: &&Exit| called_off && exit.code == now.code();
-                let known = Sighting {
-                    stage: Stage::Known,
-                    ..now
-                };
-                let mut again = again.or_else(|| exit.filter(same).map(|_| known));
-                // It shows the exit before the present run.
-                let is_behind = matches!(life, Life::Running(_))
-                    && exit.is_some_and(|exit| now.of(exit).is_some());
-                if now.asked <= self.newest_came || (ahead && is_behind) {
-                    return Want::Nothing;
-                }
-                let by_event = exit.is_some_and(|exit| exit.died_at.is_some());
-                let earliest = now.span.map(|(earliest, _)| earliest);
-                if ahead && by_event && again.is_none() && earliest <= self.newest {
-                    // Events say otherwise, so it is not taken at its word.
-                    return Want::Inspect;
-                }
-                if let Some(again) = &mut again {
-                    if is_behind {
-                        again.stage = Stage::Known;
-                    } else if called_off {
-                        again.stage = again.stage.min(Stage::Known);
-                    }
-                }
-                let awaits_inspect = self.awaits_inspect();
-                if let (Some(again), Some(exit)) = (again, &mut self.exit) {
-                    // A start that failed has changed the code, but not the time.
-                    let certain = |code: &i64| !awaits_inspect || !FAILED_START.contains(code);
-                    let code = again.code().filter(certain);
-                    if exit.is_doubtful() && code.is_some() {
-                        exit.learn_code(code, stop_signal);
-                        if awaits_inspect && !self.needs_inspect(false) {
-                            self.report = Report::Due;
-                        }
-                    }
-                }
-                let sighting = *self.sighting.insert(again.unwrap_or(now));
-                if sighting.stage == Stage::Settled {
-                    Want::Nothing
-                } else {
-                    Want::Inspect
-                }
+            (Seen::Restarting(_) | Seen::Over(_), _) => self.apply_end(now, ahead, called_off),
+        }
+    }
+
+    /// Takes in that a listing shows the last run to be over.
+    fn apply_end(&mut self, now: Sighting, ahead: bool, called_off: bool) -> Want {
+        let exit = self.exit.as_ref();
+        // It shows the exit before the present run.
+        let is_behind = self.is_running() && exit.is_some_and(|exit| now.of(exit).is_some());
+        if now.asked <= self.newest_came || (ahead && is_behind) {
+            return Want::Nothing;
+        }
+        let mut again = self.explain(now, called_off);
+        let by_event = exit.is_some_and(|exit| exit.died_at.is_some());
+        let earliest = now.span.map(|(earliest, _)| earliest);
+        if ahead && by_event && again.is_none() && earliest <= self.newest {
+            // Events say otherwise, so it is not taken at its word.
+            return Want::Inspect;
+        }
+        if let Some(again) = &mut again {
+            if is_behind {
+                again.stage = Stage::Known;
+            } else if called_off {
+                again.stage = again.stage.min(Stage::Known);
+            }
+            self.learn_code(again.code());
+        }
+        let sighting = *self.sighting.insert(again.unwrap_or(now));
+        if sighting.stage == Stage::Settled {
+            Want::Nothing
+        } else {
+            Want::Inspect
+        }
+    }
+
+    /// What a listing shows as one more sighting of the last, or as that of a known exit.
+    fn explain(&self, now: Sighting, called_off: bool) -> Option<Sighting> {
+        let again = self.sighting.and_then(|before| now.after(&before));
+        let exit = self.exit.as_ref();
+        // Of one without a code a listing shows the end only if nothing runs since.
+        let known = exit.filter(|it| !(it.is_doubtful() && self.is_running()));
+        let again = again.or_else(|| known.and_then(|exit| now.of(exit)));
+        let same = exit.filter(|exit| called_off && exit.code == now.code());
+        again.or(same.map(|_| Sighting {
+            stage: Stage::Known,
+            ..now
+        }))
+    }
+
+    /// Takes in the code that a listing tells of the last exit, if its event could not.
+    fn learn_code(&mut self, code: Option<i64>) {
+        let (awaits_inspect, stop_signal) = (self.awaits_inspect(), self.stop_signal());
+        // A start that failed has changed the code, but not the time.
+        let certain = |code: &i64| !awaits_inspect || !FAILED_START.contains(code);
+        let code = code.filter(certain);
+        let doubtful = self.exit.as_mut().filter(|exit| exit.is_doubtful());
+        if let Some(exit) = doubtful.filter(|_| code.is_some()) {
+            exit.learn_code(code, stop_signal);
+            if awaits_inspect && !self.needs_inspect(false) {
+                self.report = Report::Due;
             }
         }
     }
