@@ -48,8 +48,8 @@ impl Awaited {
 }
 
 impl Runs {
-    /// Gives up on runs that ended unseen since `STREAM` or so: each is lost, if it ended after the
-    /// exporter's `start`.
+    /// Gives up on runs that ended unseen, once their wait since an uptime `is_over`: each is lost, if it
+    /// ended after the exporter's `start`.
     pub(in crate::ledger) fn settle(
         &mut self,
         start: Timestamp,

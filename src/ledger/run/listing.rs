@@ -221,11 +221,10 @@ impl Runs {
             }
         }
         let latest = sighting.span.map(|(_, latest)| latest);
-        exit.over_by = Some(sighting.answered);
-        if !exit.start_failed() {
-            exit.span = sighting.span;
-            exit.over_by = latest.or(exit.over_by);
-        }
+        // The time of a start that failed is that of the run before.
+        exit.span = sighting.span.filter(|_| !exit.start_failed());
+        let latest_end = exit.span.map(|(_, latest)| latest);
+        exit.over_by = latest_end.or(Some(sighting.answered));
         self.life = OVER;
         let report = match why {
             NotInspected::Failed => Report::AwaitsInspect(uptime),

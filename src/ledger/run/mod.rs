@@ -10,8 +10,8 @@
 //!
 //! and an inspect contains all that was told by events up to the moment at which it was answered. By
 //! that order evidence is of a known run, of a newer one, or of an older one. Evidence that a run is
-//! over may come before its `die` event; such runs are [`awaited::Awaited`], so that the event counts nothing
-//! twice, and its absence is noticed.
+//! over may come before its `die` event; such runs are [`awaited::Awaited`], so that the
+//! event counts nothing twice, and its absence is noticed.
 
 mod awaited;
 mod events;
@@ -114,7 +114,7 @@ pub(super) enum Report {
     AwaitsInspect(Duration),
     /// Its `die` event may tell the reason; since this uptime.
     AwaitsEvent(Duration),
-    /// Missed events may tell otherwise; since this uptime.
+    /// Missed events may tell otherwise; since this uptime. It was tried to be started so far.
     AwaitsProof(Duration, Tried),
     /// It is to be reported now.
     Due,
