@@ -78,32 +78,16 @@ impl Sighting {
         }
     }
 
-    /// This sighting as one more of the same run that is over, or `None` if it must be of another:
-    /// the code differs, or there is no moment at which both can have ended.
+    /// This sighting as one more of the same run, or `None` if it shows something else, or there is
+    /// no moment at which both can have ended.
     pub(super) fn after(self, before: &Self) -> Option<Self> {
-        let differ = |(one, two)| one != two;
-        if before.state == Seen::Running || before.code().zip(self.code()).is_some_and(differ) {
-            return None;
-        }
         let span = match (before.span, self.span) {
             (Some(one), Some(two)) => Some((one.0.max(two.0), one.1.min(two.1))),
-            (one, two) => one.or(two),
+            _ => self.span,
         };
-        if span.is_some_and(|(earliest, latest)| earliest > latest) {
-            return None;
-        }
-        let waits = |it: &Self| matches!(it.state, Seen::Restarting(_));
-        let stage = match before.stage {
-            // A container that waited for its restart and now does not has most likely ended again.
-            Stage::Settled if waits(before) != waits(&self) => Stage::Known,
-            stage => stage,
-        };
-        let seen = match self.state {
-            Seen::Over(None) => Seen::Over(before.code()),
-            seen => seen,
-        };
-        Some(Self {
-            state: seen,
+        let is_possible = span.is_none_or(|(earliest, latest)| earliest <= latest);
+        let stage = before.stage;
+        (self.state == before.state && is_possible).then_some(Self {
             span,
             stage,
             ..self
@@ -121,7 +105,7 @@ impl Sighting {
             return None;
         }
         let stage = match exit.source {
-            Source::Inspect if !exit.start_failed() => Stage::Settled,
+            Source::Inspect => Stage::Settled,
             _ => Stage::Known,
         };
         Some(Self { stage, ..self })
