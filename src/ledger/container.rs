@@ -295,7 +295,7 @@ impl Container {
         match event.action {
             Action::Create => {
                 self.birth.event = Some(at);
-                runs.create(at, uptime);
+                runs.create(uptime);
             }
             Action::Attach | Action::Connect => runs.try_start(at),
             Action::Start => open = runs.start(at, uptime),

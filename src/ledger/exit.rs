@@ -70,15 +70,12 @@ pub(super) struct Course {
     pub(super) hidden_signal: bool,
     pub(super) oom_killed: bool,
     pub(super) unhealthy: bool,
-    /// The last of these events.
-    pub(super) latest: Option<Timestamp>,
 }
 
 impl Course {
     pub(super) fn since(start: Timestamp) -> Self {
         Self {
             started: Some(start),
-            latest: Some(start),
             ..Self::default()
         }
     }
@@ -110,7 +107,6 @@ impl Course {
         self.hidden_signal |= other.hidden_signal;
         self.oom_killed |= other.oom_killed;
         self.unhealthy |= other.unhealthy;
-        self.latest = self.latest.max(other.latest);
     }
 }
 
@@ -168,8 +164,8 @@ impl Exit {
     }
 
     /// What an inspect tells of a run that is over, if it tells the code.
-    pub(super) fn from_inspect(listed_code: Option<i64>, inspected: &Inspected) -> Option<Self> {
-        let code = inspected.code.or(listed_code)?;
+    pub(super) fn from_inspect(inspected: &Inspected) -> Option<Self> {
+        let code = inspected.code?;
         if refused_start(inspected) {
             return Some(Self {
                 began: inspected.started_at,

@@ -25,8 +25,6 @@ pub(super) struct Awaited {
     pub(super) seen: Timestamp,
     /// Its `start` event has come.
     pub(super) started: bool,
-    /// The `start` event of the run that it was taken for, by a listing.
-    pub(super) taken_for: Option<Timestamp>,
     pub(super) what: Ended,
 }
 
@@ -104,10 +102,8 @@ impl Runs {
             .find(|it| matches!(it.what, Ended::Unseen(..)) && it.began < at && at <= it.until);
         if let Some(awaited) = awaited {
             let began = std::mem::replace(&mut awaited.began, at);
-            awaited.from = awaited.from.max(at);
             // The first `start` event is its own.
             if std::mem::replace(&mut awaited.started, true)
-                && began > Timestamp::MIN
                 && ended.is_none_or(|ended| ended <= began)
             {
                 self.expect_event(began, at, Ended::Unseen(None, uptime));
@@ -126,22 +122,15 @@ impl Runs {
             until,
             seen: until,
             started: false,
-            taken_for: None,
             what,
         });
     }
 
     /// The last exit's run began then, as an inspect tells.
-    pub(super) fn narrow(&mut self, began: Option<Timestamp>, uptime: Duration) {
+    pub(super) fn narrow(&mut self, began: Timestamp) {
         let last = self.awaited.iter_mut().find(|it| it.what == Ended::Last);
-        let (Some(last), Some(began)) = (last, began) else {
-            return;
-        };
-        last.began = last.began.max(began);
-        last.from = last.from.max(began);
-        if let Some(before) = last.taken_for.take_if(|started| *started < began) {
-            // It was taken for another run, which had ended before.
-            self.expect_event(before, began, Ended::Unseen(None, uptime));
+        if let Some(last) = last {
+            last.from = last.from.max(began);
         }
     }
 }

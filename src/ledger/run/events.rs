@@ -61,8 +61,6 @@ impl Runs {
         self.newest > Some(at) || began > Some(at)
     }
 
-    /// Whether an event of this time is of an older run than the one that a listing shows, since events
-    /// have not come to its end.
     fn follows_older(&self, at: Timestamp) -> bool {
         let Life::Running(began) = self.life else {
             return false;
@@ -75,14 +73,12 @@ impl Runs {
     /// The course of the run that an event of this time belongs to.
     pub(in crate::ledger) fn course_at(&mut self, at: Timestamp) -> &mut Course {
         let is_late = self.is_late(at) || self.follows_older(at);
-        let of_exit = is_late && self.late.is_none() && self.course_of_exit(at).is_some();
-        let course = match self.exit.as_mut().filter(|_| of_exit) {
+        let of_exit = is_late && self.course_of_exit(at).is_some();
+        match self.exit.as_mut().filter(|_| of_exit) {
             Some(exit) => &mut exit.course,
             None if is_late => self.late.get_or_insert_default(),
             None => &mut self.course,
-        };
-        course.latest = course.latest.max(Some(at));
-        course
+        }
     }
 
     /// The course of the last exit's run, if an event of this time belongs to it.
@@ -94,24 +90,9 @@ impl Runs {
             .then_some(&mut exit.course)
     }
 
-    /// What events told of a run before a late `die` event of this time. What was taken to be of the
-    /// last exit's run, and came before, was of this one.
-    fn take_late_course(&mut self, at: Timestamp) -> Course {
-        if let Some(late) = self.late.take() {
-            return *late;
-        }
-        let of_exit = self
-            .course_of_exit(at)
-            .filter(|course| course.latest <= Some(at));
-        let course = of_exit.map(std::mem::take);
-        self.classify();
-        course.unwrap_or_default()
-    }
-
     /// It was created, and is about to be inspected.
-    pub(in crate::ledger) fn create(&mut self, at: Timestamp, uptime: Duration) {
-        if self.life == Life::Unknown && !self.is_late(at) {
-            self.life = Life::Created(Tried::No, Timestamp::MIN);
+    pub(in crate::ledger) fn create(&mut self, uptime: Duration) {
+        if self.life == Life::Unknown {
             self.looked = Some(uptime);
         }
     }
@@ -120,8 +101,6 @@ impl Runs {
     /// was never started.
     pub(in crate::ledger) fn try_start(&mut self, at: Timestamp) {
         match self.life {
-            // An event that was made later has come: it had run by then.
-            Life::Unknown if self.is_late(at) => {}
             Life::Unknown | Life::Created(..) => self.life = Life::Created(Tried::Yes, at),
             Life::Running(_) | Life::Over { .. } => {}
         }
@@ -131,17 +110,11 @@ impl Runs {
     /// someone tried to start it, it may have run since.
     pub(in crate::ledger) fn note_gap(&mut self, daemon_came: Option<Timestamp>) {
         let before = |at: Timestamp| daemon_came.is_none_or(|came| at < came);
-        if let Life::Created(tried @ Tried::Yes, at) = &mut self.life {
-            if before(*at) {
-                *tried = Tried::No;
-            }
-        }
         let tried_at = self.exit.as_ref().and_then(|exit| exit.over_by);
         if let Report::AwaitsProof(_, tried) = self.report {
             let is_known = daemon_came.is_some() && tried == Tried::InVain;
             if !is_known && tried_at.is_some_and(before) {
                 (self.exit, self.report) = (None, Report::Nothing);
-                self.lost += 1;
             }
         }
     }
@@ -186,12 +159,9 @@ impl Runs {
             return None;
         }
         let failed = self.failed_unseen(Tried::InVain);
-        self.give_up_code();
         self.course = Course::since(at);
-        self.sighting = None;
         if let Life::Running(began) = &mut self.life {
             if began.takes_start(at) {
-                began.event = Some(at);
                 began.latest = began.latest.min(at);
                 return None;
             }
@@ -200,10 +170,6 @@ impl Runs {
         let own = |it: &&mut Awaited| !it.started && it.began <= at && at <= it.seen;
         if let (Life::Over { .. }, Some(own)) = (self.life, self.awaited.iter_mut().find(own)) {
             own.started = true;
-            if let Some(began) = own.taken_for.take() {
-                // So that one had ended before.
-                self.expect_event(began, at, Ended::Unseen(None, uptime));
-            }
             return None;
         }
         self.end_unseen(at, None, uptime);
@@ -211,13 +177,13 @@ impl Runs {
             awaited.until = awaited.until.min(at);
         }
         let mut earliest = None;
-        let after = |began| later(began, SignedDuration::from_nanos(1));
         if let Some(exit) = &mut self.exit {
             exit.over_by = exit.over_by.min(Some(at));
-            earliest = exit.died_at.or(exit.finished_at).or(exit.began.map(after));
+            earliest = exit.died_at.or(exit.finished_at);
         }
         if let Life::Running(before) = self.life {
-            earliest = earliest.max(Some(after(before.floor())));
+            let after = later(before.floor(), SignedDuration::from_nanos(1));
+            earliest = earliest.max(Some(after));
         }
         self.life = Life::Running(Began {
             earliest: earliest.unwrap_or(Timestamp::MIN),
@@ -240,7 +206,7 @@ impl Runs {
     ) -> Option<Exit> {
         let is_late = self.is_late(at) || self.follows_older(at);
         let course = if is_late {
-            self.take_late_course(at)
+            self.late.take().map(|late| *late).unwrap_or_default()
         } else {
             std::mem::take(&mut self.course)
         };
@@ -255,12 +221,9 @@ impl Runs {
             Some(Ended::Unseen(..)) | None => {}
         }
         let stop_signal = self.stop_signal();
-        let began = match self.life {
-            Life::Running(began) if known.is_none() => began.event,
-            _ => None,
-        };
-        let started = course.started.or(began).filter(|started| *started <= at);
-        let ran = started.map(|started| at.duration_since(started)).or(ran);
+        let ran = (course.started)
+            .map(|started| at.duration_since(started))
+            .or(ran);
         let mut exit = Exit::from_event(code.unwrap_or_default(), at, ran);
         if doubtful || code.is_none() {
             exit.source = Source::DoubtfulEvent;
@@ -270,21 +233,12 @@ impl Runs {
         if self.exit.as_ref().is_some_and(|last| last.end() > Some(at)) {
             return Some(exit);
         }
-        if let Life::Running(began) = self.life {
-            if known.is_none() && began.floor() <= at && !is_late {
-                self.life = OVER;
-            }
-        } else {
+        if !self.is_running() || (known.is_none() && !is_late) {
             self.life = OVER;
         }
-        // What a listing has shown was this.
         let is_other = |it: &Sighting| it.stage != Stage::New || it.of(&exit).is_none();
         self.sighting = self.sighting.filter(is_other);
-        let last = self.end(exit, Report::AwaitsInspect(uptime));
-        if self.is_running() {
-            self.give_up_code();
-        }
-        last
+        self.end(exit, Report::AwaitsInspect(uptime))
     }
 
     /// The awaited run that ended with this `die` event, and this code if that is certain.
@@ -299,12 +253,7 @@ impl Runs {
         let is_other = |it: &Awaited| it.what == Ended::Last && differs;
         let place = (self.awaited.iter()).position(|it| it.takes(at) && !is_other(it));
         let known = place.map(|place| self.awaited.remove(place).what);
-        if matches!(known, Some(Ended::Last | Ended::Counted)) {
-            return known;
-        }
         for awaited in &mut self.awaited {
-            // The end of the run that a later one was taken for.
-            awaited.taken_for = awaited.taken_for.filter(|began| *began > at);
             if awaited.began <= at && (at < awaited.from || is_other(awaited)) {
                 // The `start` event that was taken for its own was that of this run.
                 awaited.started = false;
@@ -332,13 +281,6 @@ impl Runs {
         }
     }
 
-    /// No inspect tells the code of a run after which another has begun.
-    fn give_up_code(&mut self) {
-        if self.exit.as_ref().is_some_and(Exit::is_doubtful) && self.waits() {
-            self.report = Report::Due;
-        }
-    }
-
     /// A Docker label turns out to hide the code of `die` events.
     pub(in crate::ledger) fn distrust_code(&mut self) {
         let by_event = |exit: &&mut Exit| exit.source == Source::Event;
@@ -361,7 +303,7 @@ impl Runs {
     /// It tells more only where a Docker label hides the signal.
     pub(in crate::ledger) fn stop(&mut self, at: Timestamp) {
         if self.life != OVER {
-            return; // It was its restart that was called off.
+            return;
         }
         let stop_signal = self.stop_signal();
         let exit = self.exit.as_mut().filter(|it| it.died_at <= Some(at));
@@ -387,7 +329,6 @@ impl Runs {
         };
         self.end_unseen(at, None, uptime);
         self.gone = Some(at);
-        self.sighting = None;
         let tried = match self.life {
             Life::Created(tried, _) => tried,
             _ => Tried::No,

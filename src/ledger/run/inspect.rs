@@ -9,10 +9,10 @@ use crate::engine::{Inspected, State};
 
 use super::super::Asking;
 use super::super::exit::{Course, Exit, Source, later, refused_start};
-use super::super::sighting::{Seen, Sighting, Stage};
+use super::super::sighting::{Sighting, Stage};
 use super::super::tolerance::{DIE_AFTER_END, OUT_OF_ORDER};
 use super::awaited::{Awaited, Ended, before};
-use super::{Began, FORGOTTEN, Life, Report, Runs};
+use super::{Began, Life, Report, Runs};
 
 /// Of which run an inspect is that shows the end of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,10 +61,7 @@ impl Runs {
         let sighting = self.sighting;
         if let Some(sighting) = &mut self.sighting {
             // While it runs, not all is known of the run that the listing showed.
-            sighting.stage = match (inspected.runs(), sighting.state) {
-                (true, Seen::Restarting(_) | Seen::Over(_)) => Stage::Known,
-                _ => Stage::Settled,
-            };
+            sighting.stage = Stage::Settled;
             if let (Some(finished), false) = (inspected.finished_at, inspected.runs()) {
                 sighting.narrow(finished);
             }
@@ -93,13 +90,10 @@ impl Runs {
             return self.run_on(inspected, sighting, seen, uptime);
         }
         let answered = later(times.answered.engine, times.answered.error);
-        let listed_code = sighting.and_then(|sighting| sighting.code());
-        let never_ran = inspected.state == Some(State::Created)
-            || (inspected.started_at.is_none() && listed_code.is_none());
-        if never_ran {
+        if inspected.state == Some(State::Created) || inspected.started_at.is_none() {
             return self.fail_to_start(inspected, answered);
         }
-        let mut exit = Exit::from_inspect(listed_code, inspected)?;
+        let mut exit = Exit::from_inspect(inspected)?;
         exit.over_by = Some(answered);
         self.over(exit, inspected, times, seen)
     }
@@ -163,10 +157,6 @@ impl Runs {
         if let Some(exit) = &mut self.exit {
             let end = exit.end().map(|end| later(end, OUT_OF_ORDER));
             if end >= Some(finished) {
-                if exit.source != Source::Inspect && !exit.start_failed() {
-                    exit.finished_at = Some(finished);
-                    exit.restart_count = inspected.restart_count;
-                }
                 return None;
             }
         }
@@ -195,9 +185,6 @@ impl Runs {
                     began,
                     Ended::Unseen(Some(finished), uptime),
                 );
-                if let Some(awaited) = self.awaited.last_mut() {
-                    awaited.began = Timestamp::MIN;
-                }
             }
         }
         None
@@ -223,16 +210,11 @@ impl Runs {
         }
         match relation {
             Relation::Older => return None,
-            Relation::Last => return self.merge_last(exit, uptime),
+            Relation::Last => return self.merge_last(exit),
             Relation::Current => exit.course.merge(self.course),
-            // Events have told of its course, and of its start too late or not at all.
-            Relation::Newer if self.life == Life::Unknown && self.course.latest >= exit.began => {
-                exit.course.merge(self.course);
-            }
             Relation::Newer => {}
         }
-        let from = exit.began.or(exit.finished_at.map(before));
-        let from = from.unwrap_or(Timestamp::MIN);
+        let from = exit.began.unwrap_or(Timestamp::MIN);
         let started = match self.life {
             Life::Running(began) => relation == Relation::Current && began.event.is_some(),
             _ => false,
@@ -262,18 +244,20 @@ impl Runs {
     }
 
     /// Takes in what an inspect tells of the last exit, or of a start after it that failed.
-    fn merge_last(&mut self, mut exit: Exit, uptime: Duration) -> Option<Exit> {
+    fn merge_last(&mut self, mut exit: Exit) -> Option<Exit> {
         let stop_signal = self.stop_signal();
         let last = self.exit.as_mut()?;
         match (last.start_failed(), exit.start_failed()) {
             (false, false) => {
                 // What events told of this run after its end.
-                let own = |late: &mut Box<Course>| late.latest >= exit.began;
+                let own = |late: &mut Box<Course>| late.started >= exit.began;
                 if let Some(late) = self.late.take_if(own) {
                     last.course.merge(*late);
                 }
                 last.merge_inspect(&exit, stop_signal);
-                self.narrow(exit.began, uptime);
+                if let Some(began) = exit.began {
+                    self.narrow(began);
+                }
                 None
             }
             // It is from before that start.
@@ -295,16 +279,7 @@ impl Runs {
     /// Of which run an inspect is that shows this end of one.
     fn relation(&self, ended: &Exit) -> Relation {
         let Some(began) = ended.began else {
-            // An Engine that does not tell StartedAt: the same code is the same run.
-            let same = self
-                .exit
-                .as_ref()
-                .is_some_and(|last| last.code == ended.code);
-            return match self.life {
-                Life::Running(_) => Relation::Current,
-                _ if same => Relation::Last,
-                _ => Relation::Newer,
-            };
+            return Relation::Newer;
         };
         let last = self
             .exit
@@ -324,22 +299,10 @@ impl Runs {
     fn relation_to_last(&self, last: &Exit, ended: &Exit, began: Timestamp) -> Relation {
         match (last.began, last.died_at) {
             (Some(known), _) => match began.cmp(&known) {
-                Ordering::Less if last.died_at == FORGOTTEN => Relation::Newer,
                 Ordering::Less => Relation::Older,
                 Ordering::Equal => Relation::Last,
                 Ordering::Greater => Relation::Newer,
             },
-            (None, died) if died == FORGOTTEN => {
-                let end = last.finished_at.zip(ended.finished_at);
-                let same = end.is_some_and(|(died, end)| {
-                    end <= later(died, OUT_OF_ORDER) && died <= later(end, DIE_AFTER_END)
-                });
-                if same {
-                    Relation::Last
-                } else {
-                    Relation::Newer
-                }
-            }
             (None, Some(died)) if began > died => Relation::Newer,
             (None, Some(_)) if self.before >= Some(began) => Relation::Older,
             (None, Some(_)) => Relation::Last,

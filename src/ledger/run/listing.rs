@@ -123,9 +123,7 @@ impl Runs {
     fn explain(&self, now: Sighting, called_off: bool) -> Option<Sighting> {
         let again = self.sighting.and_then(|before| now.after(&before));
         let exit = self.exit.as_ref();
-        // Of one without a code a listing shows the end only if nothing runs since.
-        let known = exit.filter(|it| !(it.is_doubtful() && self.is_running()));
-        let again = again.or_else(|| known.and_then(|exit| now.of(exit)));
+        let again = again.or_else(|| exit.and_then(|exit| now.of(exit)));
         let same = exit.filter(|exit| called_off && exit.code == now.code());
         again.or(same.map(|_| Sighting {
             stage: Stage::Known,
@@ -194,7 +192,6 @@ impl Runs {
             let began = began(&sighting);
             self.end_unseen(began.latest, None, uptime);
             self.supersede(began);
-            self.sighting = None;
             return None;
         }
         let code = sighting.code()?;
@@ -209,22 +206,14 @@ impl Runs {
         let from = sighting
             .span
             .map_or(Timestamp::MIN, |(earliest, _)| before(earliest));
-        let mut taken_for = None;
-        if let Life::Running(began) = self.life {
-            taken_for = began.event;
-            if sighting
-                .span
-                .is_none_or(|(_, latest)| began.floor() <= latest)
-            {
-                exit.course.merge(self.course);
-                exit.classify(self.stop_signal());
-            }
+        if self.is_running() {
+            exit.course.merge(self.course);
+            exit.classify(self.stop_signal());
         }
         let latest = sighting.span.map(|(_, latest)| latest);
         // The time of a start that failed is that of the run before.
         exit.span = sighting.span.filter(|_| !exit.start_failed());
-        let latest_end = exit.span.map(|(_, latest)| latest);
-        exit.over_by = latest_end.or(Some(sighting.answered));
+        exit.over_by = Some(sighting.answered);
         self.life = OVER;
         let report = match why {
             NotInspected::Failed => Report::AwaitsInspect(uptime),
@@ -236,7 +225,6 @@ impl Runs {
         if let Some(awaited) = self.awaited.last_mut() {
             let started = latest.map(|latest| later(latest, START_AFTER_LISTING));
             awaited.seen = started.map_or(sighting.answered, |at| at.min(sighting.answered));
-            awaited.taken_for = taken_for;
             awaited.began = Timestamp::MIN;
         }
         last

@@ -207,9 +207,6 @@ impl Runs {
 
     /// Takes note that its last exit was reported.
     pub(super) fn reported(&mut self) {
-        if matches!(self.report, Report::AwaitsProof(..)) {
-            self.exit = None; // There is nothing that it could be shown with.
-        }
         self.report = Report::Reported;
     }
 
@@ -235,7 +232,7 @@ impl Runs {
         }
         let last = self.exit.replace(exit);
         let ended = |last: &Exit| last.died_at.or(last.finished_at);
-        self.before = last.as_ref().and_then(ended).or(self.before);
+        self.before = last.as_ref().and_then(ended);
         let open = self.waits();
         self.report = report;
         last.filter(|_| open)
