@@ -825,6 +825,7 @@ impl Host {
             Told::Event(action, second, code) => {
                 let more = match action {
                     "die" => json!({"exitCode": code.to_string()}),
+                    "kill" => json!({"signal": code.to_string()}),
                     _ => json!({}),
                 };
                 let now = self.time();
@@ -959,6 +960,17 @@ fn which_run_an_event_is_evidence_of() {
             &["3 error", "3 error"],
             0,
             "web 3 error at 21 after 1",
+        ),
+        (
+            "a signal that is told after the end",
+            &[
+                (1, Event("start", 1, 0)),
+                (5, Event("die", 5, 143)),
+                (5, Event("kill", 4, 15)),
+            ],
+            &["143 stopped"],
+            0,
+            "web 143 stopped at 5 after 4",
         ),
         (
             "a start without the end before",
@@ -1274,7 +1286,7 @@ fn a_run_that_a_listing_showed_is_not_forgotten_if_the_next_one_lacks_it() {
 #[test]
 fn a_start_that_failed_is_told_by_its_networks_alone() {
     use NotInspected::Gone;
-    use Told::{Event, No};
+    use Told::{Event, No, Refused};
     const CREATE: (i64, Told) = (1, Event("create", 1, 0));
     const CONNECT: (i64, Told) = (1, Event("connect", 1, 0));
     const DISCONNECT: (i64, Told) = (2, Event("disconnect", 2, 0));
@@ -1310,6 +1322,20 @@ fn a_start_that_failed_is_told_by_its_networks_alone() {
             "web 3 error at 5 after 2",
         ),
         (
+            "it was started before the inspect of what failed came",
+            &[
+                CREATE,
+                CONNECT,
+                DISCONNECT,
+                (3, Event("start", 3, 0)),
+                (3, Refused("created", 127, 0, 0)),
+                (5, Event("die", 5, 3)),
+            ],
+            &["3 error", "? start_failed"],
+            0,
+            "web 3 error at 5 after 2",
+        ),
+        (
             "it was connected, started, and removed",
             &[
                 CREATE,
@@ -1324,4 +1350,58 @@ fn a_start_that_failed_is_told_by_its_networks_alone() {
             "web 3 error at 5 after 2",
         ),
     ]);
+}
+
+#[test]
+fn runs_that_end_unseen_are_lost_however_many_they_are() {
+    let mut host = Host::new();
+    host.now = 0;
+    host.list(&[]);
+    for run in 1..=12 {
+        host.now = 10 * run + 2;
+        host.tell(Told::Event("rename", host.now, 0));
+        host.tell(Told::Inspect("running", 0, 10 * run, 10 * run - 2));
+    }
+    host.now += 600;
+    assert!(host.report(EventsCome::Now).is_empty());
+    assert_eq!(host.ledger.lost(), 12);
+}
+
+#[test]
+fn a_removal_does_not_hurry_the_inspect_that_tells_the_reason() {
+    let mut host = Host::new();
+    host.now = 0;
+    host.list(&[]);
+    host.ledger.set_podman(true);
+    host.now = 5;
+    for (action, second) in [("start", 1), ("die", 5), ("destroy", 5)] {
+        host.tell(Told::Event(action, second, 137));
+    }
+    assert!(host.report(EventsCome::Now).is_empty());
+    let mut inspect = inspect("exited", 137, 1, 5);
+    inspect["State"]["OOMKilled"] = true.into();
+    host.inspect("c1", &inspect);
+    host.now += 10;
+    assert_eq!(host.reports(EventsCome::Now), ["137 oom_killed"]);
+}
+
+#[test]
+fn why_a_start_failed_is_told_by_the_first_inspect_that_works() {
+    let mut host = Host::new();
+    host.collect(
+        &listed("exited", "Exited (0) 1 second ago"),
+        &inspect("exited", 0, 1, 9),
+    );
+    host.now += 15;
+    // It has the time of the run before.
+    host.tell(Told::Listed("exited", "Exited (127) 16 seconds ago"));
+    host.tell(Told::No(NotInspected::Refused));
+    let error = |host: &Host| {
+        let exit = host.ledger.exits().next().unwrap().exit.clone();
+        (exit.reason.name(), exit.error)
+    };
+    assert_eq!(error(&host), ("start_failed", "".into()));
+    host.tell(Told::Refused("exited", 127, 1, 9));
+    assert_eq!(error(&host), ("start_failed", "not a directory".into()));
+    assert_eq!(host.news().len(), 2);
 }

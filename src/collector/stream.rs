@@ -248,15 +248,6 @@ impl Stream {
         }
     }
 
-    /// Whether the Engine is about to tell what it remembers of the time before the start.
-    pub(super) fn is_proving_first(&self) -> bool {
-        let proving = matches!(
-            self.proof,
-            Proof::Due { tries: 0, .. } | Proof::Asked { tries: 0 }
-        );
-        self.opened == 1 && proving && matches!(self.state, State::Open(_))
-    }
-
     /// Whether events may come that tell more of what is known already.
     pub(super) fn events_come(&self, now: Now) -> EventsCome {
         match self.state {
@@ -453,7 +444,6 @@ impl Stream {
             None => Missed::Events,
         };
         self.proof = Proof::Done;
-        self.covered = self.covered.max(open.since(now));
         missed
     }
 }

@@ -221,14 +221,6 @@ impl Exit {
         self.died_at.or(end).or(self.over_by)
     }
 
-    /// The first moment at which its run can have ended. Its `die` event may be made later.
-    pub(super) fn earliest_end(&self) -> Option<Timestamp> {
-        let inspected = self.finished_at.filter(|_| self.source == Source::Inspect);
-        let started = self.course.started.or(self.began);
-        let listed = self.span.map(|(earliest, _)| earliest);
-        inspected.or(started.max(listed))
-    }
-
     /// Whether someone asked for it, as is known.
     pub(super) fn was_asked_for(&self) -> bool {
         matches!(self.reason, Reason::Stopped | Reason::Unhealthy)

@@ -53,9 +53,6 @@ impl Core {
         if now.uptime < self.quiet_until {
             // What came meanwhile is read first.
             self.report_at = Some(self.quiet_until);
-        } else if self.stream.is_proving_first() {
-            // What the Engine remembers may tell the reason of what has ended since.
-            self.report_at = Some(now.uptime + GATHER);
         } else {
             self.report_exits(now);
         }

@@ -351,18 +351,14 @@ fn whether_events_come() {
     assert_eq!(stream.events_come(now(0)), EventsCome::Soon);
     assert!(!stream.opened(now(50), at(0)));
     assert_eq!(stream.events_come(now(60_000)), EventsCome::Soon);
-    assert!(stream.is_proving_first());
     stream.ask(now(50));
-    assert!(stream.is_proving_first());
     stream.prove(Some(&all_since(0)), false, now(100));
-    assert!(!stream.is_proving_first());
     assert_eq!(stream.events_come(now(1_049)), EventsCome::Soon);
     assert_eq!(stream.events_come(now(1_050)), EventsCome::Now);
     stream.closed(now(2_000), false);
     assert_eq!(stream.events_come(now(2_000)), EventsCome::Soon);
     stream.ask(now(3_000));
     assert!(stream.opened(now(3_000), at(0)));
-    assert!(!stream.is_proving_first());
 }
 
 #[test]
@@ -405,4 +401,47 @@ fn what_is_repeated_was_made_between_the_start_and_the_opening() {
         assert_eq!(got, repeated, "{made}");
     }
     assert!(!new(true).is_repeated(&die(1), at(0), now(9_000)));
+}
+
+#[test]
+fn what_one_stream_has_repeated_proves_nothing_of_the_next() {
+    let mut stream = proven(0);
+    assert!(stream.take(&die(500), now(500)));
+    for (opened, told, want) in [
+        (20_000, 500, Missed::Nothing),
+        (40_000, 39_000, Missed::Events),
+    ] {
+        stream.closed(now(opened - 5_000), false);
+        open_again(&mut stream, opened);
+        // The first repeats what is known, the second does not.
+        stream.take(&die(told), now(opened));
+        stream.ask(now(opened));
+        let got = stream.prove(Some(&some_since(opened)), false, now(opened));
+        assert_eq!(got, want, "{opened}");
+    }
+}
+
+#[test]
+fn what_is_repeated_after_the_queue_was_full_proves_nothing() {
+    let mut stream = proven(0);
+    // More wait than the Engine keeps.
+    for millis in 5_000..5_010 {
+        assert!(stream.take(&die(millis), now(15_000)));
+    }
+    stream.closed(now(15_000), false);
+    open_again(&mut stream, 20_000);
+    assert!(!stream.take(&die(5_009), now(20_000)));
+    stream.ask(now(20_000));
+    let got = stream.prove(Some(&some_since(14_000)), false, now(20_000));
+    assert_eq!(got, Missed::Events);
+}
+
+#[test]
+fn a_stream_that_is_behind_is_proven_by_the_next() {
+    let mut stream = open(0);
+    stream.ask(now(0));
+    assert!(stream.take(&die(1_000), now(9_000)));
+    let got = stream.prove(Some(&some_since(8_000)), false, now(9_000));
+    assert_eq!(got, Missed::Nothing);
+    assert_eq!(stream.events_come(now(60_000)), EventsCome::Soon);
 }

@@ -93,9 +93,6 @@ impl Runs {
 
     /// A late `start` event among runs that ended unseen: what began before it has ended before it.
     pub(super) fn split_unseen(&mut self, at: Timestamp, uptime: Duration) {
-        let last = self.exit.as_ref().and_then(Exit::end);
-        let ends = [self.before, last].into_iter().flatten();
-        let ended = ends.filter(|end| *end < at).max();
         let awaited = self
             .awaited
             .iter_mut()
@@ -103,9 +100,7 @@ impl Runs {
         if let Some(awaited) = awaited {
             let began = std::mem::replace(&mut awaited.began, at);
             // The first `start` event is its own.
-            if std::mem::replace(&mut awaited.started, true)
-                && ended.is_none_or(|ended| ended <= began)
-            {
+            if std::mem::replace(&mut awaited.started, true) {
                 self.expect_event(began, at, Ended::Unseen(None, uptime));
             }
         }

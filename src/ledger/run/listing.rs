@@ -65,9 +65,6 @@ impl Runs {
             (self.life, now.state),
             (Life::Over { waits: true }, Seen::Over(_))
         );
-        if !called_off && self.exit.as_ref().is_some_and(|exit| now.is_before(exit)) {
-            return Want::Nothing; // The listing is behind.
-        }
         match (now.state, self.life) {
             (Seen::Running, Life::Unknown | Life::Created(..)) => {
                 if !ahead {
@@ -93,12 +90,12 @@ impl Runs {
         let exit = self.exit.as_ref();
         // It shows the exit before the present run.
         let is_behind = self.is_running() && exit.is_some_and(|exit| now.of(exit).is_some());
-        if now.asked <= self.newest_came || (ahead && is_behind) {
+        if now.asked <= self.newest_came {
             return Want::Nothing;
         }
         let mut again = self.explain(now, called_off);
-        let by_event = exit.is_some_and(|exit| exit.died_at.is_some());
         let earliest = now.span.map(|(earliest, _)| earliest);
+        let by_event = exit.is_some_and(|exit| exit.died_at.is_some());
         if ahead && by_event && again.is_none() && earliest <= self.newest {
             // Events say otherwise, so it is not taken at its word.
             return Want::Inspect;
@@ -140,9 +137,6 @@ impl Runs {
         let doubtful = self.exit.as_mut().filter(|exit| exit.is_doubtful());
         if let Some(exit) = doubtful.filter(|_| code.is_some()) {
             exit.learn_code(code, stop_signal);
-            if awaits_inspect && !self.needs_inspect(false) {
-                self.report = Report::Due;
-            }
         }
     }
 
@@ -175,7 +169,7 @@ impl Runs {
             self.report = Report::Due;
         }
         let sighting = self.sighting.as_mut()?;
-        if sighting.asked <= self.newest_came && self.newest.is_some() {
+        if sighting.asked <= self.newest_came {
             self.sighting = None; // An event has come since.
             return None;
         }
@@ -220,7 +214,6 @@ impl Runs {
             NotInspected::Gone | NotInspected::Refused => Report::AwaitsEvent(uptime),
         };
         let last = self.end(exit, report);
-        self.read = true;
         self.expect_event(from, later(sighting.answered, DIE_AFTER_END), Ended::Last);
         if let Some(awaited) = self.awaited.last_mut() {
             let started = latest.map(|latest| later(latest, START_AFTER_LISTING));
