@@ -118,7 +118,9 @@ impl Askers {
     pub(super) fn ask(self: &Arc<Self>, request: Request, now: Now) {
         let mut waiting = self.lock();
         waiting.requests.push_back((request, now, Instant::now()));
-        self.changed.notify_one();
+        if waiting.idle > 0 {
+            self.changed.notify_one();
+        }
         if waiting.idle <= waiting.requests.len() {
             waiting.all_busy = Some(Instant::now());
         }

@@ -9,7 +9,10 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Inbox<T> {
     waiting: Mutex<Waiting<T>>,
-    changed: Condvar,
+    /// Something has come for the thread that waits for it.
+    filled: Condvar,
+    /// There is room for those that wait for it.
+    emptied: Condvar,
     most: usize,
 }
 
@@ -17,6 +20,10 @@ pub(super) struct Inbox<T> {
 struct Waiting<T> {
     items: VecDeque<(T, usize)>,
     bytes: usize,
+    /// Someone waits for an item. To wake nobody is a system call all the same.
+    wanted: bool,
+    /// So many wait for room.
+    full: usize,
 }
 
 impl<T> Inbox<T> {
@@ -27,8 +34,11 @@ impl<T> Inbox<T> {
             waiting: Mutex::new(Waiting {
                 items: VecDeque::new(),
                 bytes: 0,
+                wanted: false,
+                full: 0,
             }),
-            changed: Condvar::new(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
             most,
         }
     }
@@ -38,12 +48,16 @@ impl<T> Inbox<T> {
     pub(super) fn push(&self, item: T, bytes: usize) {
         let mut waiting = self.lock();
         while !waiting.items.is_empty() && waiting.bytes + bytes > self.most {
-            let woken = self.changed.wait(waiting);
+            waiting.full += 1;
+            let woken = self.emptied.wait(waiting);
             waiting = woken.unwrap_or_else(PoisonError::into_inner);
+            waiting.full -= 1;
         }
         waiting.items.push_back((item, bytes));
         waiting.bytes += bytes;
-        self.changed.notify_all();
+        if std::mem::take(&mut waiting.wanted) {
+            self.filled.notify_one();
+        }
     }
 
     /// Takes what is there, up to `count` items; if there is nothing, waits for it until then.
@@ -54,7 +68,8 @@ impl<T> Inbox<T> {
             if left.is_zero() {
                 return Vec::new();
             }
-            let woken = self.changed.wait_timeout(waiting, left);
+            waiting.wanted = true;
+            let woken = self.filled.wait_timeout(waiting, left);
             waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         let count = count.min(waiting.items.len());
@@ -64,7 +79,9 @@ impl<T> Inbox<T> {
         if waiting.items.is_empty() {
             waiting.items.shrink_to(count);
         }
-        self.changed.notify_all();
+        if waiting.full > 0 {
+            self.emptied.notify_all();
+        }
         taken.into_iter().map(|(item, _)| item).collect()
     }
 

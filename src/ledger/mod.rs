@@ -212,6 +212,7 @@ impl Ledger {
         let states = std::mem::take(&mut self.states);
         let mut pending = Pending::default();
         let seen = self.number(containers);
+        let answered = later(times.answered.engine, SAME_CLOCK);
         for (listed, seen) in containers.iter().zip(seen) {
             // An id is copied only if it is new.
             let container = match self.containers.get_mut(&listed.id) {
@@ -233,9 +234,7 @@ impl Ledger {
             }
             let before = container.outline();
             container.set_presence(Presence::Listed(self.listings));
-            container
-                .runs
-                .forget_order_after(later(times.answered.engine, SAME_CLOCK));
+            container.runs.forget_order_after(answered);
             container.describe(listed);
             let is_new = !matches!(presence, Presence::Listed(_));
             if is_new || !container.is_introduced() {

@@ -124,6 +124,15 @@ impl Sighting {
         self.span.is_none_or(fits)
     }
 
+    /// Whether it shows what was before this exit. One that is still to come is by another clock.
+    pub(super) fn is_before(&self, exit: &Exit) -> bool {
+        let inspected = exit.source == Source::Inspect;
+        let end = exit
+            .finished_at
+            .filter(|end| inspected && *end <= self.answered);
+        self.span.is_some_and(|(_, latest)| Some(latest) < end)
+    }
+
     /// Whether its run can have ended at this moment.
     pub(super) fn spans(&self, finished: Timestamp) -> bool {
         let spans = |(earliest, latest)| earliest <= finished && finished <= latest;

@@ -13,6 +13,7 @@ use crate::ledger::{Asking, Next, NotInspected, Now};
 
 use super::super::log_line::Topic;
 use super::super::stream::Missed;
+use super::publishing::GATHER;
 use super::{Core, Count, InfoState};
 
 /// After a listing that failed, the next may have to wait for so long beyond its interval.
@@ -154,7 +155,13 @@ impl Core {
             Ok(()) => self.report_recovery(now),
             Err(error) => self.report_outage(now, &error),
         }
-        self.publish_soon(now);
+        // If nothing is to be inspected, nothing more comes.
+        let pause = if self.inspects.is_busy() {
+            GATHER
+        } else {
+            Duration::ZERO
+        };
+        self.publish_after(now, pause);
     }
 
     fn apply_listing(&mut self, now: Now, asked: Now, listing: &Listing) -> Result<(), Error> {

@@ -112,7 +112,6 @@ pub struct Core {
     /// The ledger's lost runs that are counted.
     lost: u64,
     publish_at: Option<Duration>,
-    published_at: Duration,
     /// The next text is not published before then.
     rest_until: Duration,
     report_at: Option<Duration>,
@@ -169,7 +168,6 @@ impl Core {
             outage: None,
             lost: 0,
             publish_at: None,
-            published_at: Duration::ZERO,
             rest_until: Duration::ZERO,
             report_at: None,
             quiet_until: Duration::ZERO,

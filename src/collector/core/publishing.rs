@@ -19,7 +19,7 @@ const STALE_AFTER_INTERVALS: u32 = 3;
 const STALE_AFTER_AT_LEAST: Duration = Duration::from_secs(45);
 
 /// What is new is published after so long, so that the inspect of an exit is published with it.
-const GATHER: Duration = Duration::from_millis(10);
+pub(super) const GATHER: Duration = Duration::from_millis(10);
 
 /// Nothing is published more often than this, so that a storm of events is gathered.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
@@ -115,7 +115,11 @@ impl Core {
     }
 
     pub(super) fn publish_soon(&mut self, now: Now) {
-        let at = (now.uptime + GATHER).max(self.rest_until);
+        self.publish_after(now, GATHER);
+    }
+
+    pub(super) fn publish_after(&mut self, now: Now, pause: Duration) {
+        let at = (now.uptime + pause).max(self.rest_until);
         self.publish_at.get_or_insert(at);
     }
 
@@ -203,10 +207,12 @@ impl Core {
         (text, (!same).then(containers))
     }
 
-    /// Takes note that publishing took so long, until now.
+    /// Takes note that publishing took so long, until now. The first text with containers in it follows
+    /// at once.
     pub fn published(&mut self, now: Now, took: Duration) {
-        self.published_at = now.uptime;
-        self.rest_until = now.uptime + (took * RENDERING_SHARE).max(PUBLISH_EVERY);
+        if self.complete {
+            self.rest_until = now.uptime + (took * RENDERING_SHARE).max(PUBLISH_EVERY);
+        }
     }
 
     /// What the page at `/` is to show of the host.

@@ -29,9 +29,10 @@ pub(in crate::ledger) enum Want {
 impl Runs {
     /// Whether its events say better what a listing says of it that was asked for at this uptime.
     pub(in crate::ledger) fn is_ahead_of(&self, times: &Asking) -> bool {
-        let after = later(times.asked.engine, -LISTING_BEHIND);
-        self.newest
-            .is_some_and(|at| at > after || self.newest_came >= times.asked.uptime)
+        self.newest.is_some_and(|at| {
+            self.newest_came >= times.asked.uptime
+                || at > later(times.asked.engine, -LISTING_BEHIND)
+        })
     }
 
     /// Whether it was there a moment before a listing was asked for, says an inspect.
@@ -65,6 +66,9 @@ impl Runs {
             (self.life, now.state),
             (Life::Over { waits: true }, Seen::Over(_))
         );
+        if !called_off && self.exit.as_ref().is_some_and(|exit| now.is_before(exit)) {
+            return Want::Nothing; // The listing is behind.
+        }
         match (now.state, self.life) {
             (Seen::Running, Life::Unknown | Life::Created(..)) => {
                 if !ahead {
@@ -200,14 +204,16 @@ impl Runs {
         let from = sighting
             .span
             .map_or(Timestamp::MIN, |(earliest, _)| before(earliest));
-        if self.is_running() {
+        let latest = sighting.span.map(|(_, latest)| latest);
+        let is_its = |began: Began| latest.is_none_or(|latest| began.floor() <= latest);
+        if matches!(self.life, Life::Running(began) if is_its(began)) {
             exit.course.merge(self.course);
             exit.classify(self.stop_signal());
         }
-        let latest = sighting.span.map(|(_, latest)| latest);
         // The time of a start that failed is that of the run before.
         exit.span = sighting.span.filter(|_| !exit.start_failed());
-        exit.over_by = Some(sighting.answered);
+        let latest_end = exit.span.map(|(_, latest)| latest);
+        exit.over_by = latest_end.or(Some(sighting.answered));
         self.life = OVER;
         let report = match why {
             NotInspected::Failed => Report::AwaitsInspect(uptime),
