@@ -973,6 +973,31 @@ fn which_run_an_event_is_evidence_of() {
             "web 143 stopped at 5 after 4",
         ),
         (
+            "a stop of what is not healthy",
+            &[
+                (1, Event("start", 1, 0)),
+                (2, Event("health_status: unhealthy", 2, 0)),
+                (4, Event("kill", 4, 15)),
+                (5, Event("die", 5, 143)),
+            ],
+            &["143 unhealthy"],
+            0,
+            "web 143 unhealthy at 5 after 4",
+        ),
+        (
+            "a stop of what is healthy again",
+            &[
+                (1, Event("start", 1, 0)),
+                (2, Event("health_status: unhealthy", 2, 0)),
+                (3, Event("health_status: healthy", 3, 0)),
+                (4, Event("kill", 4, 15)),
+                (5, Event("die", 5, 143)),
+            ],
+            &["143 stopped"],
+            0,
+            "web 143 stopped at 5 after 4",
+        ),
+        (
             "a start without the end before",
             &[
                 (1, Event("start", 1, 0)),

@@ -329,3 +329,6 @@ impl Core {
         self.effects.push(Effect::Log(level, line));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,7 +120,7 @@ impl Core {
 
     pub(super) fn publish_after(&mut self, now: Now, pause: Duration) {
         let at = (now.uptime + pause).max(self.rest_until);
-        self.publish_at.get_or_insert(at);
+        self.publish_at = Some(self.publish_at.map_or(at, |before| before.min(at)));
     }
 
     pub(super) fn shows_containers(&self) -> bool {

@@ -1,0 +1,316 @@
+//! The schedule: what is asked, published and said, and when.
+
+use serde_json::json;
+
+use super::*;
+use crate::engine::{Identity, Kind};
+use crate::http;
+
+/// A core, played by hand.
+struct Play {
+    core: Core,
+    now: Duration,
+    /// What was done by the last step, each in a word or two.
+    done: Vec<String>,
+    logged: Vec<String>,
+}
+
+impl Play {
+    fn new() -> Self {
+        let config = Config {
+            interval: Duration::from_secs(15),
+            ..Config::default()
+        };
+        let core = Core::new(&config, ENGINE_QUEUE, start());
+        let mut play = Self {
+            core,
+            now: Duration::from_millis(1),
+            done: Vec::new(),
+            logged: Vec::new(),
+        };
+        play.core.published(play.time(), Duration::ZERO);
+        play.step(Message::Tick);
+        assert_eq!(play.done, ["follow", "info", "list"]);
+        play
+    }
+
+    /// One whose first text, of a host without containers, is published after 100 ms.
+    fn running() -> Self {
+        let mut play = Self::new();
+        play.wait(100);
+        play.info(Ok(Info::default()));
+        play.list(&json!([]));
+        assert_eq!(play.done, ["publish"]);
+        play
+    }
+
+    fn time(&self) -> Now {
+        Now {
+            uptime: self.now,
+            engine: start() + SignedDuration::try_from(self.now).unwrap(),
+            error: SignedDuration::ZERO,
+        }
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+        self.step(Message::Tick);
+    }
+
+    fn step(&mut self, message: Message) {
+        let now = self.time();
+        self.done.clear();
+        for effect in self.core.step(now, message) {
+            match effect {
+                Effect::List(_) => self.done.push("list".to_owned()),
+                Effect::Inspect(id, _) => self.done.push(format!("inspect {id}")),
+                Effect::Info => self.done.push("info".to_owned()),
+                Effect::Remembered(_) => self.done.push("remembered".to_owned()),
+                Effect::Follow(_) => self.done.push("follow".to_owned()),
+                Effect::HangUp => self.done.push("hang up".to_owned()),
+                Effect::Publish => {
+                    let mut renderer = crate::exposition::Renderer::default();
+                    self.core.render(now, &mut renderer);
+                    self.core.published(now, Duration::from_millis(1));
+                    self.done.push("publish".to_owned());
+                }
+                Effect::Report(report) => self.done.push(format!("report {}", report.id)),
+                Effect::Log(Level::Debug, _) | Effect::Count(_) => {}
+                Effect::Log(level, line) => self.logged.push(format!("{level} {line}")),
+            }
+        }
+    }
+
+    fn list(&mut self, containers: &serde_json::Value) {
+        let listing = Listing {
+            body: containers.to_string().into_bytes(),
+            identity: Identity::default(),
+        };
+        self.step(Message::Listed(self.time(), Ok(listing)));
+    }
+
+    fn info(&mut self, result: Result<Info, Error>) {
+        self.step(Message::Info(result, None));
+    }
+
+    fn inspect_failed(&mut self, id: &str, kind: Kind) {
+        let error = error(kind);
+        self.step(Message::Inspected(id.into(), self.time(), Err(error)));
+    }
+
+    /// Lists so many containers that ended a minute ago.
+    fn list_exited(&mut self, count: u32) {
+        let one = |number: u32| {
+            json!({"Id": format!("c{number}"), "Names": ["/web"], "Image": "shop",
+                   "State": "exited", "Status": "Exited (1) About a minute ago"})
+        };
+        self.list(&(0..count).map(one).collect());
+    }
+}
+
+fn start() -> Timestamp {
+    Timestamp::from_second(1_795_336_800).unwrap()
+}
+
+fn error(kind: Kind) -> Error {
+    Error {
+        path: "/path".to_owned(),
+        kind,
+    }
+}
+
+fn refused(status: u16) -> Kind {
+    Kind::Refused {
+        status,
+        message: String::new(),
+    }
+}
+
+fn late() -> Kind {
+    Kind::Http(http::Error::DeadlinePassed)
+}
+
+fn unreachable() -> Kind {
+    Kind::Unreachable {
+        why: "nobody listens".to_owned(),
+        denied: false,
+    }
+}
+
+#[test]
+fn the_first_text_comes_at_once_and_others_50_ms_apart() {
+    let mut play = Play::running();
+    play.info(Ok(Info::default()));
+    assert_eq!(play.done, ["list"]);
+    play.wait(49);
+    assert!(play.done.is_empty());
+    play.wait(1);
+    assert_eq!(play.done, ["publish"]);
+}
+
+#[test]
+fn rendering_for_events_takes_a_fifth_of_the_time_at_most() {
+    let mut play = Play::running();
+    play.core.published(play.time(), Duration::from_secs(1));
+    play.info(Ok(Info::default()));
+    play.wait(3_999);
+    assert!(!play.done.contains(&"publish".to_owned()));
+    play.wait(1);
+    assert!(play.done.contains(&"publish".to_owned()));
+}
+
+#[test]
+fn the_first_text_waits_for_inspects_but_for_none_that_hangs() {
+    let mut play = Play::new();
+    play.info(Ok(Info::default()));
+    play.list_exited(2);
+    assert_eq!(play.done, ["inspect c0", "inspect c1"], "{:?}", play.logged);
+    play.wait(99);
+    assert!(play.done.is_empty());
+    // As long as others are answered there is hope.
+    play.inspect_failed("c1", late());
+    play.wait(99);
+    assert!(play.done.is_empty());
+    play.wait(11);
+    assert_eq!(play.done, ["publish"]);
+}
+
+#[test]
+fn the_first_text_waits_for_inspects_for_ten_seconds_at_most() {
+    let mut play = Play::new();
+    play.info(Ok(Info::default()));
+    play.list_exited(200);
+    for number in 0..111 {
+        play.wait(90);
+        assert!(!play.done.contains(&"publish".to_owned()), "{number}");
+        play.inspect_failed(&format!("c{}", 199 - number), late());
+    }
+    play.wait(90);
+    assert!(play.done.contains(&"publish".to_owned()));
+}
+
+#[test]
+fn the_first_text_waits_for_info() {
+    let mut play = Play::new();
+    play.list(&json!([]));
+    play.wait(9_900);
+    assert!(!play.done.contains(&"publish".to_owned()));
+    play.info(Ok(Info::default()));
+    play.wait(10);
+    assert!(play.done.contains(&"publish".to_owned()));
+}
+
+#[test]
+fn a_slow_engine_gets_a_pause_and_one_that_was_stuck_a_short_one() {
+    let none = || Listing {
+        body: b"[]".to_vec(),
+        identity: Identity::default(),
+    };
+    for (took, works, pause) in [
+        (1, true, 14),
+        (20, true, 20),
+        (1, false, 14),
+        (20, false, 5),
+    ] {
+        let mut play = Play::running();
+        play.wait(15_000);
+        assert_eq!(play.done, ["list"]);
+        let asked = play.time();
+        play.now += Duration::from_secs(took);
+        let result = if works {
+            Ok(none())
+        } else {
+            Err(error(late()))
+        };
+        play.step(Message::Listed(asked, result));
+        assert!(!play.done.contains(&"list".to_owned()));
+        play.wait(pause * 1000 - 1);
+        assert!(!play.done.contains(&"list".to_owned()), "{took} {works}");
+        play.wait(1);
+        assert!(play.done.contains(&"list".to_owned()), "{took} {works}");
+    }
+}
+
+#[test]
+fn info_is_asked_for_again_unless_it_is_refused() {
+    for (kind, again, warned) in [
+        (late(), Some(5_000), false),
+        (refused(502), Some(5_000), false),
+        (unreachable(), None, false),
+        (refused(403), None, true),
+        (Kind::Json("no".to_owned()), None, true),
+    ] {
+        let what = format!("{kind:?}");
+        let mut play = Play::new();
+        play.info(Err(error(kind)));
+        assert_eq!(play.logged.len(), usize::from(warned), "{what}");
+        let asked = |play: &Play| play.done.contains(&"info".to_owned());
+        play.wait(4_999);
+        assert!(!asked(&play), "{what}");
+        play.wait(1);
+        assert_eq!(asked(&play), again.is_some(), "{what}");
+        if what.starts_with("Unreachable") {
+            // It is asked for as soon as the Engine answers.
+            play.list(&json!([]));
+            assert!(asked(&play));
+        }
+    }
+}
+
+#[test]
+fn what_inspects_fail_by_is_said_once_unless_the_engine_is_down() {
+    for (kind, down, said) in [
+        (late(), false, true),
+        (late(), true, false),
+        (refused(403), true, true),
+        (refused(404), false, false),
+    ] {
+        let what = format!("{kind:?} {down}");
+        let mut play = Play::new();
+        play.info(Ok(Info::default()));
+        play.list_exited(2);
+        if down {
+            let asked = play.time();
+            play.step(Message::Listed(asked, Err(error(unreachable()))));
+        }
+        play.logged.clear();
+        play.inspect_failed("c1", kind);
+        assert_eq!(play.logged.len(), usize::from(said), "{what}");
+        play.inspect_failed("c0", late());
+        let twice = matches!(
+            what.as_str(),
+            "Refused { status: 404, message: \"\" } false"
+        );
+        assert_eq!(play.logged.len(), usize::from(said || twice), "{what}");
+    }
+}
+
+#[test]
+fn known_containers_are_too_old_after_three_intervals() {
+    let mut play = Play::running();
+    for _ in 0..2 {
+        play.wait(15_000);
+        play.step(Message::Listed(play.time(), Err(error(late()))));
+    }
+    play.wait(14_899);
+    assert!(!play.done.contains(&"publish".to_owned()));
+    assert_eq!(play.core.stale_at(), Some(Duration::from_millis(45_101)));
+    play.now = Duration::from_millis(45_101);
+    play.step(Message::Tick);
+    play.wait(10);
+    assert!(play.done.contains(&"publish".to_owned()));
+    assert!(!play.core.shows_containers());
+}
+
+#[test]
+fn a_line_that_is_no_event_is_lost_and_said_once() {
+    let mut play = Play::running();
+    play.step(Message::Stream(Line::Open));
+    for _ in 0..2 {
+        play.step(Message::Stream(Line::Bad("it is cut".to_owned())));
+    }
+    assert_eq!(
+        play.logged.iter().filter(|it| it.contains("cut")).count(),
+        1
+    );
+}
