@@ -962,6 +962,36 @@ fn which_run_an_event_is_evidence_of() {
             "web 3 error at 21 after 1",
         ),
         (
+            "a start without the end before",
+            &[
+                (1, Event("start", 1, 0)),
+                (10, Event("start", 10, 0)),
+                (12, Event("die", 12, 4)),
+            ],
+            &["4 error"],
+            1,
+            "web 4 error at 12 after 2",
+        ),
+        (
+            "a start before the end of the run before",
+            &[
+                (1, Event("start", 1, 0)),
+                (10, Event("start", 10, 0)),
+                (10, Event("die", 8, 3)),
+                (12, Event("die", 12, 4)),
+            ],
+            &["3 error", "4 error"],
+            0,
+            "web 4 error at 12 after 2",
+        ),
+    ]);
+}
+
+#[test]
+fn what_led_to_an_end_is_told_by_events() {
+    use Told::Event;
+    each_run_counts_once(&[
+        (
             "a signal that is told after the end",
             &[
                 (1, Event("start", 1, 0)),
@@ -996,29 +1026,6 @@ fn which_run_an_event_is_evidence_of() {
             &["143 stopped"],
             0,
             "web 143 stopped at 5 after 4",
-        ),
-        (
-            "a start without the end before",
-            &[
-                (1, Event("start", 1, 0)),
-                (10, Event("start", 10, 0)),
-                (12, Event("die", 12, 4)),
-            ],
-            &["4 error"],
-            1,
-            "web 4 error at 12 after 2",
-        ),
-        (
-            "a start before the end of the run before",
-            &[
-                (1, Event("start", 1, 0)),
-                (10, Event("start", 10, 0)),
-                (10, Event("die", 8, 3)),
-                (12, Event("die", 12, 4)),
-            ],
-            &["3 error", "4 error"],
-            0,
-            "web 4 error at 12 after 2",
         ),
     ]);
 }
@@ -1429,4 +1436,40 @@ fn why_a_start_failed_is_told_by_the_first_inspect_that_works() {
     host.tell(Told::Refused("exited", 127, 1, 9));
     assert_eq!(error(&host), ("start_failed", "not a directory".into()));
     assert_eq!(host.news().len(), 2);
+}
+
+#[test]
+fn what_an_inspect_can_tell_is_waited_for() {
+    // Podman alone leaves it to the inspect whether it was the OOM killer.
+    for (podman, millis, code, counted) in [
+        (false, 249, 137, false),
+        (false, 250, 137, true),
+        (false, 0, 0, true),
+        (true, 119_999, 137, false),
+        (true, 120_000, 137, true),
+        (true, 0, 0, true),
+    ] {
+        let mut host = Host::new();
+        host.ledger.set_podman(podman);
+        host.list(&[]);
+        host.tell(Told::Event("start", 9, 0));
+        host.tell(Told::Event("die", 10, code));
+        let now = host.time();
+        let later = Now {
+            uptime: now.uptime + Duration::from_millis(millis),
+            ..now
+        };
+        let reports = host.ledger.report(later, EventsCome::Now);
+        assert_eq!(reports.len() == 1, counted, "{podman} {millis} {code}");
+    }
+}
+
+#[test]
+fn an_inspect_tells_the_image_whose_tag_has_moved() {
+    let mut host = Host::new();
+    let mut running = listed("running", "Up 2 hours");
+    running["Image"] = "sha256:315aa9d82e21".into();
+    assert_eq!(host.list(&[running.clone()]).len(), 1);
+    host.inspect("c1", &inspect("running", 0, -7200, -9000));
+    assert!(host.list(&[running]).is_empty());
 }

@@ -341,10 +341,8 @@ impl Container {
         if let Some(image) = &inspected.image {
             self.set_image(image, true);
         }
-        if inspected.cgroup_parent != *self.cgroup_parent {
-            self.cgroup_parent = inspected.cgroup_parent.as_str().into();
-            self.labels.current = false;
-        }
+        self.cgroup_parent = inspected.cgroup_parent.as_str().into();
+        self.labels.current = false;
         self.birth.exact = inspected.created.or(self.birth.exact);
         self.hide(&inspected.labels);
     }

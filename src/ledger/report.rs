@@ -110,9 +110,7 @@ impl Ledger {
                 continue;
             };
             let mut due = None;
-            let exit = container.runs.exit();
-            let before = exit.is_some_and(|exit| is_before(exit, container, self.started));
-            let runs = &mut container.runs;
+            let runs = &container.runs;
             if let Some(exit) = runs.exit() {
                 let is_due = match runs.report {
                     Report::Nothing | Report::Reported => false,
@@ -141,12 +139,13 @@ impl Ledger {
                     }
                 };
                 if is_due {
+                    let before = is_before(exit, container, self.started);
                     due = Some((exit.clone(), before));
-                    runs.reported();
+                    container.runs.reported();
                 }
             }
-            let waits = runs.waits();
-            if !waits {
+            let runs = &mut container.runs;
+            if !runs.waits() {
                 let patience = events.patience_with_unseen();
                 runs.settle(self.started, |since| is_over(since, patience));
             }

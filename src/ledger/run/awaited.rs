@@ -120,14 +120,6 @@ impl Runs {
             what,
         });
     }
-
-    /// The last exit's run began then, as an inspect tells.
-    pub(super) fn narrow(&mut self, began: Timestamp) {
-        let last = self.awaited.iter_mut().find(|it| it.what == Ended::Last);
-        if let Some(last) = last {
-            last.from = last.from.max(began);
-        }
-    }
 }
 
 /// The first moment at which the `die` event of a run can be made that ended then.

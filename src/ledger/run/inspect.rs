@@ -255,9 +255,6 @@ impl Runs {
                     last.course.merge(*late);
                 }
                 last.merge_inspect(&exit, stop_signal);
-                if let Some(began) = exit.began {
-                    self.narrow(began);
-                }
                 None
             }
             // It is from before that start.
