@@ -34,10 +34,10 @@ impl Play {
         play
     }
 
-    /// One whose first text, of a host without containers, is published after 100 ms.
+    /// One whose first text, of a host without containers, is published after 20 ms.
     fn running() -> Self {
         let mut play = Self::new();
-        play.wait(100);
+        play.wait(20);
         play.info(Ok(Info::default()));
         play.list(&json!([]));
         assert_eq!(play.done, ["publish"]);
@@ -292,10 +292,10 @@ fn known_containers_are_too_old_after_three_intervals() {
         play.wait(15_000);
         play.step(Message::Listed(play.time(), Err(error(late()))));
     }
-    play.wait(14_899);
+    play.wait(14_979);
     assert!(!play.done.contains(&"publish".to_owned()));
-    assert_eq!(play.core.stale_at(), Some(Duration::from_millis(45_101)));
-    play.now = Duration::from_millis(45_101);
+    assert_eq!(play.core.stale_at(), Some(Duration::from_millis(45_021)));
+    play.now = Duration::from_millis(45_021);
     play.step(Message::Tick);
     play.wait(10);
     assert!(play.done.contains(&"publish".to_owned()));
@@ -313,4 +313,55 @@ fn a_line_that_is_no_event_is_lost_and_said_once() {
         play.logged.iter().filter(|it| it.contains("cut")).count(),
         1
     );
+}
+
+#[test]
+fn info_is_not_asked_for_twice_at_once() {
+    let mut play = Play::new();
+    play.list(&json!([]));
+    let other = Listing {
+        body: b"[]".to_vec(),
+        identity: Identity {
+            server: "Docker/28.5.2 (linux)".to_owned(),
+            ..Identity::default()
+        },
+    };
+    play.step(Message::Listed(play.time(), Ok(other)));
+    assert!(!play.done.contains(&"info".to_owned()));
+}
+
+#[test]
+fn the_page_is_made_anew_when_something_has_changed() {
+    let mut play = Play::running();
+    let mut renderer = crate::exposition::Renderer::default();
+    let changed = |play: &mut Play, renderer: &mut _| {
+        let now = play.time();
+        play.core.render(now, renderer).1.is_some()
+    };
+    assert!(!changed(&mut play, &mut renderer));
+    play.list_exited(1);
+    assert!(changed(&mut play, &mut renderer));
+    assert!(!changed(&mut play, &mut renderer));
+}
+
+#[test]
+fn a_proxy_that_refuses_three_inspects_is_asked_for_no_more() {
+    let denied: fn() -> Kind = || refused(403);
+    for (kind, asked) in [(denied, 0), (unreachable, 0), (late, 1)] {
+        let mut play = Play::new();
+        play.list_exited(10);
+        let inspected = |play: &Play| {
+            let ids = play
+                .done
+                .iter()
+                .filter_map(|it| it.strip_prefix("inspect "));
+            ids.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let ids = inspected(&play);
+        assert_eq!(ids.len(), 4);
+        for id in &ids[..3] {
+            play.inspect_failed(id, kind());
+        }
+        assert_eq!(inspected(&play).len(), asked, "{:?}", kind());
+    }
 }
