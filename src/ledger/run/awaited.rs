@@ -25,6 +25,8 @@ pub(super) struct Awaited {
     pub(super) seen: Timestamp,
     /// Its `start` event has come.
     pub(super) started: bool,
+    /// The `start` event of the run that it was taken for, by a listing.
+    pub(super) taken_for: Option<Timestamp>,
     pub(super) what: Ended,
 }
 
@@ -117,6 +119,7 @@ impl Runs {
             until,
             seen: until,
             started: false,
+            taken_for: None,
             what,
         });
     }

@@ -170,6 +170,10 @@ impl Runs {
         let own = |it: &&mut Awaited| !it.started && it.began <= at && at <= it.seen;
         if let (Life::Over { .. }, Some(own)) = (self.life, self.awaited.iter_mut().find(own)) {
             own.started = true;
+            if let Some(began) = own.taken_for.take() {
+                // So that one had ended before.
+                self.expect_event(began, at, Ended::Unseen(None, uptime));
+            }
             return None;
         }
         self.end_unseen(at, None, uptime);
@@ -254,6 +258,8 @@ impl Runs {
         let place = (self.awaited.iter()).position(|it| it.takes(at) && !is_other(it));
         let known = place.map(|place| self.awaited.remove(place).what);
         for awaited in &mut self.awaited {
+            // The end of the run that a later one was taken for.
+            awaited.taken_for = awaited.taken_for.filter(|began| *began > at);
             if awaited.began <= at && (at < awaited.from || is_other(awaited)) {
                 // The `start` event that was taken for its own was that of this run.
                 awaited.started = false;

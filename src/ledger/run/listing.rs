@@ -210,6 +210,10 @@ impl Runs {
             exit.course.merge(self.course);
             exit.classify(self.stop_signal());
         }
+        let taken_for = match self.life {
+            Life::Running(began) => began.event,
+            _ => None,
+        };
         // The time of a start that failed is that of the run before.
         exit.span = sighting.span.filter(|_| !exit.start_failed());
         let latest_end = exit.span.map(|(_, latest)| latest);
@@ -224,6 +228,7 @@ impl Runs {
         if let Some(awaited) = self.awaited.last_mut() {
             let started = latest.map(|latest| later(latest, START_AFTER_LISTING));
             awaited.seen = started.map_or(sighting.answered, |at| at.min(sighting.answered));
+            awaited.taken_for = taken_for;
             awaited.began = Timestamp::MIN;
         }
         last
