@@ -31,8 +31,9 @@ const RENDERING_SHARE: u32 = 4;
 /// What waits to be reported is looked at again after so long.
 const REPORT_AGAIN: Duration = Duration::from_millis(100);
 
-/// The first text waits for the inspects of the first listing, but for no longer than this.
-const FIRST_TEXT: Duration = Duration::from_secs(10);
+/// The first text waits for the inspects of the first listing, but for no longer than this: those of
+/// 100,000 containers take half of it.
+const FIRST_TEXT: Duration = Duration::from_secs(20);
 
 /// Nor longer than this without an answer: an inspect hangs.
 const STUCK: Duration = Duration::from_millis(100);
