@@ -341,8 +341,11 @@ impl Container {
         if let Some(image) = &inspected.image {
             self.set_image(image, true);
         }
-        self.cgroup_parent = inspected.cgroup_parent.as_str().into();
-        self.labels.current = false;
+        // Labels are long: they are not made anew for nothing.
+        if inspected.cgroup_parent != *self.cgroup_parent {
+            self.cgroup_parent = inspected.cgroup_parent.as_str().into();
+            self.labels.current = false;
+        }
         self.birth.exact = inspected.created.or(self.birth.exact);
         self.hide(&inspected.labels);
     }

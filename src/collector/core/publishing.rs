@@ -48,7 +48,8 @@ impl Core {
             self.publish_soon(now);
         }
         let is_due = |at: Option<Duration>| at.is_some_and(|at| now.uptime >= at);
-        if !is_due(self.publish_at) && !is_due(self.report_at) {
+        let publishes = is_due(self.publish_at) && self.may_publish(now);
+        if !publishes && !is_due(self.report_at) {
             return;
         }
         if now.uptime < self.quiet_until {
@@ -57,7 +58,7 @@ impl Core {
         } else {
             self.report_exits(now);
         }
-        if is_due(self.publish_at) && self.may_publish(now) {
+        if publishes {
             if !self.complete && self.last_success.is_some() {
                 self.complete = true;
                 self.report_first();
