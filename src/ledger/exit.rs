@@ -164,8 +164,8 @@ impl Exit {
     }
 
     /// What an inspect tells of a run that is over, if it tells the code.
-    pub(super) fn from_inspect(inspected: &Inspected) -> Option<Self> {
-        let code = inspected.code?;
+    pub(super) fn from_inspect(listed_code: Option<i64>, inspected: &Inspected) -> Option<Self> {
+        let code = inspected.code.or(listed_code)?;
         if refused_start(inspected) {
             return Some(Self {
                 began: inspected.started_at,

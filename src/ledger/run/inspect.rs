@@ -90,10 +90,14 @@ impl Runs {
             return self.run_on(inspected, sighting, seen, uptime);
         }
         let answered = later(times.answered.engine, times.answered.error);
-        if inspected.state == Some(State::Created) || inspected.started_at.is_none() {
+        // An answer that tells nothing leaves the listing's word.
+        let listed_code = sighting.and_then(|sighting| sighting.code());
+        let never_ran = inspected.state == Some(State::Created)
+            || (inspected.started_at.is_none() && listed_code.is_none());
+        if never_ran {
             return self.fail_to_start(inspected, answered);
         }
-        let mut exit = Exit::from_inspect(inspected)?;
+        let mut exit = Exit::from_inspect(listed_code, inspected)?;
         exit.over_by = Some(answered);
         self.over(exit, inspected, times, seen)
     }
@@ -276,7 +280,14 @@ impl Runs {
     /// Of which run an inspect is that shows this end of one.
     fn relation(&self, ended: &Exit) -> Relation {
         let Some(began) = ended.began else {
-            return Relation::Newer;
+            // An Engine that does not tell StartedAt: the same code is the same run.
+            let last = self.exit.as_ref();
+            let same = last.is_some_and(|last| last.code == ended.code);
+            return match self.life {
+                Life::Running(_) => Relation::Current,
+                _ if same => Relation::Last,
+                _ => Relation::Newer,
+            };
         };
         let last = self
             .exit
