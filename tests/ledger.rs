@@ -1493,3 +1493,19 @@ fn an_inspect_that_tells_nothing_counts_nothing_twice() {
     host.inspect("c1", &json!({}));
     assert_eq!(host.exits(), ["web 3 error"]);
 }
+
+#[test]
+fn a_run_that_one_listing_lacks_is_not_lost() {
+    let mut host = Host::new();
+    host.list(&[]);
+    host.tell(Told::Event("start", 10, 0));
+    host.now = 30;
+    let running = listed("running", "Up 20 seconds");
+    host.list(&[running.clone()]);
+    host.now = 60;
+    host.list(&[]);
+    host.list(&[running]);
+    host.now += 600;
+    assert!(host.report(EventsCome::Now).is_empty());
+    assert_eq!(host.ledger.lost(), 0);
+}

@@ -231,6 +231,7 @@ impl Ledger {
                     continue; // It is removed, and the listing is behind.
                 }
                 self.removals.forget(&listed.id, container);
+                container.runs.stand();
             }
             let before = container.outline();
             container.set_presence(Presence::Listed(self.listings));

@@ -32,7 +32,7 @@ const RENDERING_SHARE: u32 = 4;
 const REPORT_AGAIN: Duration = Duration::from_millis(100);
 
 /// The first text waits for the inspects of the first listing, but for no longer than this: those of
-/// 100,000 containers take half of it.
+/// 100,000 containers take 16 s.
 const FIRST_TEXT: Duration = Duration::from_secs(20);
 
 /// Nor longer than this without an answer: an inspect hangs.
@@ -120,6 +120,7 @@ impl Core {
         self.publish_after(now, GATHER);
     }
 
+    /// Publishes after this pause, or before if something else is due sooner.
     pub(super) fn publish_after(&mut self, now: Now, pause: Duration) {
         let at = (now.uptime + pause).max(self.rest_until);
         self.publish_at = Some(self.publish_at.map_or(at, |before| before.min(at)));

@@ -61,6 +61,8 @@ impl Runs {
         self.newest > Some(at) || began > Some(at)
     }
 
+    /// Whether an event of this time is of an older run than the one that a listing shows, since events
+    /// have not come to its end.
     fn follows_older(&self, at: Timestamp) -> bool {
         let Life::Running(began) = self.life else {
             return false;
@@ -309,7 +311,7 @@ impl Runs {
     /// It tells more only where a Docker label hides the signal.
     pub(in crate::ledger) fn stop(&mut self, at: Timestamp) {
         if self.life != OVER {
-            return;
+            return; // It was its restart that was called off.
         }
         let stop_signal = self.stop_signal();
         let exit = self.exit.as_mut().filter(|it| it.died_at <= Some(at));

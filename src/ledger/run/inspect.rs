@@ -60,7 +60,6 @@ impl Runs {
         }
         let sighting = self.sighting;
         if let Some(sighting) = &mut self.sighting {
-            // While it runs, not all is known of the run that the listing showed.
             sighting.stage = Stage::Settled;
             if let (Some(finished), false) = (inspected.finished_at, inspected.runs()) {
                 sighting.narrow(finished);
