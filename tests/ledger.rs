@@ -1469,7 +1469,7 @@ fn an_inspect_tells_the_image_whose_tag_has_moved() {
     let mut host = Host::new();
     let mut running = listed("running", "Up 2 hours");
     running["Image"] = "sha256:315aa9d82e21".into();
-    assert_eq!(host.list(&[running.clone()]).len(), 1);
+    assert_eq!(host.list(std::slice::from_ref(&running)).len(), 1);
     host.inspect("c1", &inspect("running", 0, -7200, -9000));
     assert!(host.list(&[running]).is_empty());
 }
@@ -1501,7 +1501,7 @@ fn a_run_that_one_listing_lacks_is_not_lost() {
     host.tell(Told::Event("start", 10, 0));
     host.now = 30;
     let running = listed("running", "Up 20 seconds");
-    host.list(&[running.clone()]);
+    host.list(std::slice::from_ref(&running));
     host.now = 60;
     host.list(&[]);
     host.list(&[running]);
