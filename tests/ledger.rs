@@ -1475,26 +1475,6 @@ fn an_inspect_tells_the_image_whose_tag_has_moved() {
 }
 
 #[test]
-fn an_inspect_that_tells_nothing_counts_nothing_twice() {
-    let mut host = Host::new();
-    host.now = 0;
-    host.list(&[]);
-    host.now = 10;
-    host.tell(Told::Event("start", 1, 0));
-    host.tell(Told::Event("die", 9, 3));
-    host.inspect("c1", &json!({}));
-    host.list(&[listed("exited", "Exited (3) 1 second ago")]);
-    host.inspect("c1", &json!({}));
-    host.now += 150;
-    assert_eq!(host.reports(EventsCome::Now), ["3 error"]);
-    // One that only a listing tells of has its code.
-    let mut host = Host::new();
-    host.list(&[listed("exited", "Exited (3) 1 second ago")]);
-    host.inspect("c1", &json!({}));
-    assert_eq!(host.exits(), ["web 3 error"]);
-}
-
-#[test]
 fn a_run_that_one_listing_lacks_is_not_lost() {
     let mut host = Host::new();
     host.list(&[]);

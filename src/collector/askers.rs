@@ -221,10 +221,7 @@ impl Message {
         let texts = match self {
             Self::Stream(Line::Event(event)) => event.bytes(),
             Self::Stream(Line::Bad(why)) => why.len(),
-            Self::Inspected(_, _, Ok(inspected)) => {
-                let labels = inspected.labels.iter();
-                labels.map(|(key, value)| key.len() + value.len()).sum()
-            }
+            Self::Inspected(_, _, Ok(inspect)) => inspect.body.len(),
             Self::Remembered(Ok(remembered)) => remembered.events.iter().map(Event::bytes).sum(),
             _ => 0,
         };

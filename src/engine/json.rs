@@ -201,8 +201,8 @@ pub struct Inspected {
     pub created: Option<Timestamp>,
     /// `State.Status`.
     pub state: Option<State>,
-    /// `State.ExitCode`.
-    pub code: Option<i64>,
+    /// `State.ExitCode`; 0 while it runs, or was never started.
+    pub code: i64,
     /// `State.Error`: why the last start failed; empty if it did not.
     pub error: String,
     /// `State.Health.Status` is `unhealthy`; kept when the run ends.
@@ -235,7 +235,8 @@ impl Inspected {
     /// Reads the answer to `/containers/{id}/json`.
     ///
     /// # Errors
-    /// If it is not a JSON object.
+    /// If it is not a JSON object, or tells no `State.Status` and `State.ExitCode`, as every Engine
+    /// does.
     pub fn parse(text: &str) -> serde_json::Result<Self> {
         let [id, created, state, restarts, config, host_config] = fields(
             text,
@@ -275,11 +276,14 @@ impl Inspected {
         let text = |raw: Option<&'_ RawValue>| Some(super::value::text(raw?)?.into_owned());
         let time = |raw| timestamp(&text(raw)?);
         let error = error.and_then(|raw| text_within(raw, limits::ERROR_BYTES));
+        let (Some(status), Some(code)) = (text(status), scalar(code)) else {
+            return Err(serde_json::Error::custom("it tells no state"));
+        };
         Ok(Self {
             id: text(id),
             created: time(created),
-            state: text(status).and_then(|word| State::parse(&word)),
-            code: scalar(code),
+            state: State::parse(&status),
+            code,
             error: error.unwrap_or_default().into_owned(),
             unhealthy: text(health).is_some_and(|word| word == "unhealthy"),
             oom_killed: scalar(oom_killed) == Some(true),
@@ -413,8 +417,9 @@ mod tests {
         let text =
             format!(r#"[{{"Id":"1","Mounts":{deep},"State":{deep},"Labels":{{"a":{deep}}}}}]"#);
         assert!(one(&text).labels().is_empty());
-        let text = format!(r#"{{"Mounts":{deep},"State":{{"ExitCode":3,"Health":{deep}}}}}"#);
-        assert_eq!(Inspected::parse(&text).unwrap().code, Some(3));
+        let state = format!(r#"{{"Status":"exited","ExitCode":3,"Health":{deep}}}"#);
+        let text = format!(r#"{{"Mounts":{deep},"State":{state}}}"#);
+        assert_eq!(Inspected::parse(&text).unwrap().code, 3);
     }
 
     #[test]
@@ -463,10 +468,27 @@ mod tests {
     }
 
     #[test]
-    fn an_inspect_with_nothing_in_it() {
-        assert_eq!(Inspected::parse("{}").unwrap(), Inspected::default());
-        let text = r#"{"State":null,"Config":5,"HostConfig":[],"RestartCount":-1}"#;
-        assert_eq!(Inspected::parse(text).unwrap(), Inspected::default());
+    fn an_inspect_tells_a_state_or_it_is_none() {
+        let state = r#"{"Status":"exited","ExitCode":3}"#;
+        let text = format!(r#"{{"State":{state},"Config":5,"HostConfig":[],"RestartCount":-1}}"#);
+        let want = Inspected {
+            state: Some(State::Exited),
+            code: 3,
+            ..Inspected::default()
+        };
+        assert_eq!(Inspected::parse(&text).unwrap(), want);
+        for state in [
+            "null",
+            "[]",
+            "{}",
+            r#"{"Status":"exited"}"#,
+            r#"{"Status":null,"ExitCode":3}"#,
+            r#"{"Status":"exited","ExitCode":"3"}"#,
+        ] {
+            let text = format!(r#"{{"State":{state}}}"#);
+            assert!(Inspected::parse(&text).is_err(), "{state}");
+        }
+        assert!(Inspected::parse("{}").is_err());
         assert!(Inspected::parse("[]").is_err());
     }
 

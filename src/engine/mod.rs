@@ -85,6 +85,33 @@ impl Listing {
     }
 }
 
+/// An answer to `/containers/{id}/json`.
+#[derive(Debug)]
+pub struct Inspect {
+    /// The JSON, as it came.
+    pub body: Vec<u8>,
+}
+
+impl Inspect {
+    /// What it says of the container that was asked for.
+    ///
+    /// # Errors
+    /// [`Kind::Json`] if it is not the JSON of an inspect, or is that of another container.
+    pub fn of(&self, id: &str) -> Result<Inspected, Error> {
+        let path = inspect_path(id);
+        let inspected = parse(&path, &self.body, Inspected::parse)?;
+        if inspected.id.as_ref().is_some_and(|it| it != id) {
+            let kind = Kind::Json("it is of another container".into());
+            return Err(Error { path, kind });
+        }
+        Ok(inspected)
+    }
+}
+
+fn inspect_path(id: &str) -> String {
+    format!("/containers/{}/json", escape(id))
+}
+
 /// A client of one Engine. It keeps one connection alive and opens a new one when that is gone.
 pub struct Engine {
     address: Address,
@@ -147,19 +174,15 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error`], after at most `within`; see [`Error::is_not_found`].
-    pub fn inspect(&mut self, id: &str, within: Duration) -> Result<Inspected, Error> {
-        let path = format!("/containers/{}/json", escape(id));
-        self.get(&path, within, limits::INSPECT_BYTES)?;
-        let inspected = parse(&path, &self.body, Inspected::parse);
-        let inspected = inspected.inspect_err(|_| self.connection = None)?;
-        if inspected.id.as_ref().is_some_and(|it| it != id) {
+    pub fn inspect(&mut self, id: &str, within: Duration) -> Result<Inspect, Error> {
+        self.get(&inspect_path(id), within, limits::INSPECT_BYTES)?;
+        let body = std::mem::take(&mut self.body);
+        let names_it = body.windows(id.len()).any(|it| it == id.as_bytes());
+        if !names_it {
+            // The next answer would be of another container, too.
             self.connection = None;
-            return Err(Error {
-                path,
-                kind: Kind::Json("it is of another container".into()),
-            });
         }
-        Ok(inspected)
+        Ok(Inspect { body })
     }
 
     /// The Engine itself.

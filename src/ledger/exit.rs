@@ -163,21 +163,20 @@ impl Exit {
         }
     }
 
-    /// What an inspect tells of a run that is over, if it tells the code.
-    pub(super) fn from_inspect(listed_code: Option<i64>, inspected: &Inspected) -> Option<Self> {
-        let code = inspected.code.or(listed_code)?;
+    /// What an inspect tells of a run that is over.
+    pub(super) fn from_inspect(inspected: &Inspected) -> Self {
         if refused_start(inspected) {
-            return Some(Self {
+            return Self {
                 began: inspected.started_at,
                 restart_count: inspected.restart_count,
-                ..Self::failed_start(Some(code), &inspected.error)
-            });
+                ..Self::failed_start(Some(inspected.code), &inspected.error)
+            };
         }
         let (began, finished_at) = (inspected.started_at, inspected.finished_at);
         let duration = finished_at
             .zip(began)
             .map(|(finished, began)| finished.duration_since(began).max(SignedDuration::ZERO));
-        Some(Self {
+        Self {
             finished_at,
             duration,
             restart_count: inspected.restart_count,
@@ -187,8 +186,8 @@ impl Exit {
                 unhealthy: inspected.unhealthy,
                 ..Course::default()
             },
-            ..Self::new(Some(code), Source::Inspect)
-        })
+            ..Self::new(Some(inspected.code), Source::Inspect)
+        }
     }
 
     /// When its run ended, if no `die` event has told of it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use docker_exit_exporter::collector::core::{self, Core, Count, Effect};
 use docker_exit_exporter::config::Config;
 use docker_exit_exporter::engine::{
-    Error, Event, Identity, Info, Inspected, Kind, Line, Lines, Listing, Remembered,
+    Error, Event, Identity, Info, Inspect, Kind, Line, Lines, Listing, Remembered,
 };
 use docker_exit_exporter::exposition::{Renderer, Text};
 use docker_exit_exporter::ledger::{self, Entry, ExitReport};
@@ -169,7 +169,9 @@ impl Subject for Adapter {
             Message::Inspected(id, answer) => {
                 let asked = self.at(answer.asked);
                 let result = parsed(answer, "/containers/id/json", |text: String| {
-                    Inspected::parse(&text)
+                    Ok::<_, ()>(Inspect {
+                        body: text.into_bytes(),
+                    })
                 });
                 core::Message::Inspected(id.into(), asked, result)
             }

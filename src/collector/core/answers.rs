@@ -7,7 +7,7 @@ use log::Level;
 
 use crate::cgroup::Layout;
 use crate::engine::{
-    Action, Complaint, Error, Event, Info, Inspected, Kind, Line, Listing, Remembered,
+    Action, Complaint, Error, Event, Info, Inspect, Kind, Line, Listing, Remembered,
 };
 use crate::ledger::{Asking, Next, NotInspected, Now};
 
@@ -198,10 +198,10 @@ impl Core {
         now: Now,
         id: &str,
         asked: Now,
-        result: Result<Inspected, Error>,
+        result: Result<Inspect, Error>,
     ) {
         self.progress = now.uptime;
-        match result {
+        match result.and_then(|inspect| inspect.of(id)) {
             Ok(inspected) => {
                 self.inspects.answered(id);
                 let times = asking(asked, now);

@@ -14,7 +14,7 @@ use log::Level;
 
 use crate::config::Config;
 use crate::engine::{
-    Action, Complaint, EngineInfo, Error, Info, Inspected, Line, Listing, Remembered,
+    Action, Complaint, EngineInfo, Error, Info, Inspect, Line, Listing, Remembered,
 };
 use crate::ledger::{ExitReport, Ledger, Now};
 
@@ -41,7 +41,7 @@ pub enum Message {
     /// A listing that was asked for then was answered.
     Listed(Now, Result<Listing, Error>),
     /// An inspect of this container that was asked for then was answered.
-    Inspected(Box<str>, Now, Result<Inspected, Error>),
+    Inspected(Box<str>, Now, Result<Inspect, Error>),
     /// `/info` was answered; with the user that owns the Engine's socket.
     Info(Result<Info, Error>, Option<u32>),
     /// The Engine has told what it remembers.
@@ -200,7 +200,7 @@ impl Core {
     /// The uptime at which a [`Message::Tick`] is wanted, if nothing else comes before.
     #[must_use]
     pub fn wake_at(&self) -> Duration {
-        let list = if self.listing.is_some() {
+        let list = if self.listing.is_some() || self.is_explaining() {
             Duration::MAX
         } else {
             self.list_at
@@ -276,7 +276,7 @@ impl Core {
             self.info = InfoState::Asked;
             self.effects.push(Effect::Info);
         }
-        if self.listing.is_none() && now.uptime >= self.list_at {
+        if self.listing.is_none() && !self.is_explaining() && now.uptime >= self.list_at {
             self.list_at = now.uptime;
             self.listing = Some(now);
             let buffer = std::mem::take(&mut self.buffer);
@@ -288,6 +288,12 @@ impl Core {
         while let Some(id) = self.inspects.next(now.uptime) {
             self.effects.push(Effect::Inspect(id, INSPECT_WITHIN));
         }
+    }
+
+    /// Whether the containers of the first listing are being inspected. The next one would show them all
+    /// again.
+    fn is_explaining(&self) -> bool {
+        self.last_success.is_some() && !self.complete && self.inspects.is_busy()
     }
 
     /// Podman remembers all that ever happened, of which the last hour will do.

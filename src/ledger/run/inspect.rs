@@ -89,27 +89,26 @@ impl Runs {
             return self.run_on(inspected, sighting, seen, uptime);
         }
         let answered = later(times.answered.engine, times.answered.error);
-        // An answer that tells nothing leaves the listing's word.
-        let listed_code = sighting.and_then(|sighting| sighting.code());
-        let never_ran = inspected.state == Some(State::Created)
-            || (inspected.started_at.is_none() && listed_code.is_none());
-        if never_ran {
+        if inspected.state == Some(State::Created) || inspected.started_at.is_none() {
             return self.fail_to_start(inspected, answered);
         }
-        let mut exit = Exit::from_inspect(listed_code, inspected)?;
-        exit.over_by = Some(answered);
+        let exit = Exit {
+            over_by: Some(answered),
+            ..Exit::from_inspect(inspected)
+        };
         self.over(exit, inspected, times, seen)
     }
 
     /// It never ran; with a code or an error its start failed.
     fn fail_to_start(&mut self, inspected: &Inspected, answered: Timestamp) -> Option<Exit> {
-        let code = inspected.code.unwrap_or_default();
-        if code == 0 && inspected.error.is_empty() {
+        if inspected.code == 0 && inspected.error.is_empty() {
             return None;
         }
-        let mut exit = Exit::failed_start(Some(code), &inspected.error);
-        exit.over_by = Some(answered);
-        exit.restart_count = inspected.restart_count;
+        let exit = Exit {
+            over_by: Some(answered),
+            restart_count: inspected.restart_count,
+            ..Exit::failed_start(Some(inspected.code), &inspected.error)
+        };
         let known = self.exit.as_ref();
         if known.is_some_and(|it| it.start_failed() && it.is_the_same_failure(&exit)) {
             return None;
@@ -279,14 +278,7 @@ impl Runs {
     /// Of which run an inspect is that shows this end of one.
     fn relation(&self, ended: &Exit) -> Relation {
         let Some(began) = ended.began else {
-            // An Engine that does not tell StartedAt: the same code is the same run.
-            let last = self.exit.as_ref();
-            let same = last.is_some_and(|last| last.code == ended.code);
-            return match self.life {
-                Life::Running(_) => Relation::Current,
-                _ if same => Relation::Last,
-                _ => Relation::Newer,
-            };
+            return Relation::Newer;
         };
         let last = self
             .exit
