@@ -55,7 +55,7 @@ impl Host {
         let text = Value::Array(containers.to_vec()).to_string();
         let times = self.asking();
         let pending = self.ledger.apply_listing(&listing(&text).unwrap(), &times);
-        [pending.unexplained, pending.created].concat()
+        [pending.new, pending.unexplained, pending.created].concat()
     }
 
     /// Takes in an inspect of the container with this id.
@@ -742,10 +742,10 @@ fn an_exit_that_is_kept_back_survives_the_disappearance_of_its_container() {
     host.now = 12;
     host.list(&[listed("running", "Up 1 second")]);
     // It is gone, and its events do not come.
-    host.fail("c1", NotInspected::Gone);
     for now in [15, 19] {
         host.now = now;
         host.list(&[]);
+        host.fail("c1", NotInspected::Gone);
     }
     assert_eq!(host.news(), [4]);
     assert_eq!(host.ledger.lost(), 1);
@@ -1032,7 +1032,9 @@ fn what_led_to_an_end_is_told_by_events() {
 
 #[test]
 fn what_ends_with_its_container_counts_once() {
-    use Told::{Event, Missing};
+    use NotInspected::{Failed, Gone, Refused};
+    use Told::{Event, Inspect, Listed, Missing, No};
+    const START: (i64, Told) = (1, Event("start", 1, 0));
     each_run_counts_once(&[
         (
             "a removal without the end before",
@@ -1054,7 +1056,41 @@ fn what_ends_with_its_container_counts_once() {
         ),
         (
             "one that ran and is missing",
-            &[(1, Event("start", 1, 0)), (30, Missing)],
+            &[START, (30, Missing), (30, No(Gone))],
+            &[],
+            1,
+            "",
+        ),
+        (
+            "one that only a listing lacks",
+            &[
+                START,
+                (30, Missing),
+                (30, Inspect("running", 0, 1, -9)),
+                (45, Missing),
+                (45, Inspect("running", 0, 1, -9)),
+                (60, Listed("running", "Up 59 seconds")),
+            ],
+            &[],
+            0,
+            "",
+        ),
+        (
+            "one that a listing lacks for once, and nobody may inspect",
+            &[
+                START,
+                (30, Missing),
+                (30, No(Refused)),
+                (45, Listed("running", "Up 44 seconds")),
+                (160, Missing),
+            ],
+            &[],
+            0,
+            "",
+        ),
+        (
+            "one that listings lack for two minutes, and nobody can inspect",
+            &[START, (30, Missing), (31, No(Failed)), (150, Missing)],
             &[],
             1,
             "",
@@ -1062,8 +1098,9 @@ fn what_ends_with_its_container_counts_once() {
         (
             "the end of one that was missing",
             &[
-                (1, Event("start", 1, 0)),
+                START,
                 (30, Missing),
+                (30, No(Gone)),
                 (31, Event("die", 20, 3)),
                 (31, Event("destroy", 20, 0)),
             ],
@@ -1472,20 +1509,4 @@ fn an_inspect_tells_the_image_whose_tag_has_moved() {
     assert_eq!(host.list(std::slice::from_ref(&running)).len(), 1);
     host.inspect("c1", &inspect("running", 0, -7200, -9000));
     assert!(host.list(&[running]).is_empty());
-}
-
-#[test]
-fn a_run_that_one_listing_lacks_is_not_lost() {
-    let mut host = Host::new();
-    host.list(&[]);
-    host.tell(Told::Event("start", 10, 0));
-    host.now = 30;
-    let running = listed("running", "Up 20 seconds");
-    host.list(std::slice::from_ref(&running));
-    host.now = 60;
-    host.list(&[]);
-    host.list(&[running]);
-    host.now += 600;
-    assert!(host.report(EventsCome::Now).is_empty());
-    assert_eq!(host.ledger.lost(), 0);
 }

@@ -81,6 +81,14 @@ impl Inspects {
         self.jobs.insert(id.into(), job);
     }
 
+    /// Wants a container inspected now of which a listing shows something new, unless that is under way.
+    pub(super) fn want_new(&mut self, id: &str) {
+        let job = self.jobs.get(id);
+        if job.is_none_or(|job| !matches!(job.state, State::InFlight { .. })) {
+            self.want(id);
+        }
+    }
+
     /// Wants a container inspected now that a listing shows, unless that is under way, or was in vain
     /// a moment ago.
     pub(super) fn want_listed(&mut self, id: &str) {

@@ -1,5 +1,7 @@
 //! One container: what its series are labelled with, where it stands, and its runs.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cgroup::Layout;
@@ -42,10 +44,19 @@ pub(super) enum Presence {
     Unlisted,
     /// From the listing with this number, and others before.
     Listed(u64),
+    /// Listings lack it since this uptime. Whether it is removed is for its inspect to tell.
+    Missing(Duration),
     /// It is removed since this uptime, which may be before the exporter's start.
     Removed(SignedDuration),
     /// It is removed, shown no more, and only kept for late events.
     Buried,
+}
+
+impl Presence {
+    /// It is there, as far as is known.
+    pub(super) fn stands(self) -> bool {
+        matches!(self, Self::Unlisted | Self::Listed(_) | Self::Missing(_))
+    }
 }
 
 /// The name of the image that it was created from.
@@ -100,7 +111,7 @@ impl Container {
 
     /// Whether it is there, as far as is known.
     pub(super) fn stands(&self) -> bool {
-        matches!(self.presence, Presence::Unlisted | Presence::Listed(_))
+        self.presence.stands()
     }
 
     pub(super) fn set_presence(&mut self, presence: Presence) {

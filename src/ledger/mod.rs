@@ -80,7 +80,9 @@ pub enum Next {
 /// Containers that are to be inspected, of a listing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Pending {
-    /// Those whose exit is new, or otherwise not explained.
+    /// Those whose exit is new, or that the listing lacks.
+    pub new: Vec<Box<str>>,
+    /// Those that the last attempt left unexplained, unless the next one is due later.
     pub unexplained: Vec<Box<str>>,
     /// Those that were created and may have failed to start.
     pub created: Vec<Box<str>>,
@@ -231,7 +233,7 @@ impl Ledger {
                     continue; // It is removed, and the listing is behind.
                 }
                 self.removals.forget(&listed.id, container);
-                container.runs.stand();
+                container.runs.reappear();
             }
             let before = container.outline();
             container.set_presence(Presence::Listed(self.listings));
@@ -246,7 +248,8 @@ impl Ledger {
                 container.number(seen);
             }
             match container.runs.apply_listing(listed.status, times) {
-                Want::Inspect => pending.unexplained.push(listed.id.as_ref().into()),
+                Want::Inspect => pending.new.push(listed.id.as_ref().into()),
+                Want::InspectAgain => pending.unexplained.push(listed.id.as_ref().into()),
                 Want::LookForFailedStart => pending.created.push(listed.id.as_ref().into()),
                 Want::Nothing if container.lacks_workload() => {
                     pending.unexplained.push(listed.id.as_ref().into());
@@ -255,12 +258,12 @@ impl Ledger {
             }
             let labels = || listed.labels();
             let labelled = container.label(&listed.id, labels, true, self.layout, &self.filter);
-            if labelled || !container_stood(presence) || container.outline() != before {
+            if labelled || !presence.stands() || container.outline() != before {
                 self.changed(&listed.id, None);
             }
         }
         self.revision += u64::from(self.states != states);
-        self.mark_missing(times);
+        pending.new.extend(self.mark_missing(times));
         (self.unlisted, self.unlisted_bytes) = (0, 0);
         for (_, container) in self.containers.iter() {
             self.unlisted += usize::from(container.presence() == Presence::Unlisted);
@@ -369,6 +372,9 @@ impl Ledger {
     /// Takes in an inspect.
     pub fn apply_inspect(&mut self, id: &str, inspected: &Inspected, times: &Asking) {
         if let Some(container) = self.containers.get_mut(id) {
+            if matches!(container.presence(), Presence::Missing(_)) {
+                container.set_presence(Presence::Unlisted);
+            }
             container.describe_by_inspect(inspected);
             container.join(&mut self.workloads, &inspected.labels, true);
             let open = container
@@ -391,7 +397,11 @@ impl Ledger {
         let open = container
             .runs
             .inspect_failed(why, now.uptime, self.podman == Some(true));
+        let is_missing = matches!(container.presence(), Presence::Missing(_));
         self.changed(id, open);
+        if is_missing && why == NotInspected::Gone {
+            self.vanish(id, now);
+        }
         stands && why != NotInspected::Gone
     }
 
@@ -501,8 +511,4 @@ impl Ledger {
     pub fn states(&self) -> impl Iterator<Item = (State, u64)> {
         State::ALL.into_iter().zip(self.states)
     }
-}
-
-fn container_stood(presence: Presence) -> bool {
-    matches!(presence, Presence::Unlisted | Presence::Listed(_))
 }

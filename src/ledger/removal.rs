@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::container::{Container, Presence};
 use super::exit::later;
+use super::tolerance::LAST_INSPECT_COMES;
 use super::{Asking, Ledger, Now};
 
 /// So many exits of removed containers are shown at most: a storm of short-lived containers must
@@ -52,28 +53,43 @@ fn signed(uptime: Duration) -> SignedDuration {
 
 impl Ledger {
     /// Takes note of containers that the last listing lacks. One that an event tells of, made since
-    /// or a moment before, may be too young for it.
-    pub(super) fn mark_missing(&mut self, times: &Asking) {
-        let mut missing = Vec::new();
-        for (id, container) in self.containers.iter() {
+    /// or a moment before, may be too young for it. If a run would be lost with it, an inspect is to
+    /// tell whether it is removed: returns those.
+    pub(super) fn mark_missing(&mut self, times: &Asking) -> Vec<Box<str>> {
+        let (mut missing, mut gone) = (Vec::new(), Vec::new());
+        for (id, container) in self.containers.iter_mut() {
             let is_missing = match container.presence() {
                 Presence::Listed(number) => number != self.listings,
-                Presence::Unlisted => true,
+                Presence::Unlisted | Presence::Missing(_) => true,
                 Presence::Removed(_) | Presence::Buried => false,
             };
-            if is_missing && !container.runs.is_ahead_of(times) && !container.runs.stood(times) {
-                missing.push(Box::<str>::from(id));
+            if !is_missing || container.runs.is_ahead_of(times) {
+                continue;
+            }
+            let uptime = times.answered.uptime;
+            match container.presence() {
+                _ if container.runs.is_settled() => gone.push(Box::<str>::from(id)),
+                Presence::Missing(since) if uptime < since + LAST_INSPECT_COMES => {}
+                Presence::Missing(_) => gone.push(id.into()),
+                _ => {
+                    container.set_presence(Presence::Missing(uptime));
+                    missing.push(id.into());
+                }
             }
         }
-        for id in missing {
-            let mut open = None;
-            if let Some(container) = self.containers.get_mut(&id) {
-                let answered = times.answered;
-                let at = later(answered.engine, answered.error);
-                open = container.runs.remove(at, answered.uptime, false);
-                container.set_presence(Presence::Removed(signed(answered.uptime)));
-            }
-            self.changed(&id, open);
+        for id in gone {
+            self.vanish(&id, times.answered);
+        }
+        missing
+    }
+
+    /// Takes in that a container is no longer there.
+    pub(super) fn vanish(&mut self, id: &str, now: Now) {
+        if let Some(container) = self.containers.get_mut(id) {
+            let at = later(now.engine, now.error);
+            let open = container.runs.remove(at, now.uptime, false);
+            container.set_presence(Presence::Removed(signed(now.uptime)));
+            self.changed(id, open);
         }
     }
 

@@ -121,7 +121,12 @@ impl<S: Subject> Driver<'_, S> {
         // A daemon does not list what was before it came.
         let came = self.world.down.iter().rfind(|it| it.to <= moment);
         let shown = (moment - behind).max(came.map_or(Nanos::MIN, |it| it.to));
-        let text = render::listing(self.world, self.history, shown, moment);
+        let unlisted = self.network.unlisted.iter();
+        let unlisted: Vec<usize> = unlisted
+            .filter(|span| (span.from..span.to).contains(&moment))
+            .map(|span| span.container)
+            .collect();
+        let text = render::listing(self.world, self.history, &unlisted, shown, moment);
         (comes, date, Ok(text))
     }
 
@@ -162,6 +167,9 @@ impl<S: Subject> Driver<'_, S> {
         if at(&self.network.bad_inspects, now).is_some() {
             let failure = Failure::Refused(500, "the server is not well".to_owned());
             return (comes, date, Err(failure));
+        }
+        if at(&self.network.empty_inspects, now).is_some() {
+            return (comes, date, Ok("{}".to_owned()));
         }
         let view = number.map(|it| self.world.containers[it].inspected(moment));
         let view = view.filter(|view| view.state != State::Absent);

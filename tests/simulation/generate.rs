@@ -44,11 +44,40 @@ pub(crate) fn generate(seed: u64) -> History {
             _ => dice.between(20 * SECOND, 100 * SECOND),
         };
     }
-    History {
+    let mut history = History {
         seed,
         setting,
         specs,
         steps,
+    };
+    spoil_answers(&mut history);
+    history
+}
+
+/// In some histories answers are worse still. This has dice of its own, so that the rest of a history
+/// stays what it was before there was this.
+fn spoil_answers(history: &mut History) {
+    let mut dice = Dice::new(!history.seed);
+    let (Some(first), Some(last)) = (history.steps.first(), history.steps.last()) else {
+        return;
+    };
+    let (first, last) = (first.at, last.at.max(1));
+    for _ in 0..dice.pick(&[0, 0, 0, 0, 1, 2]) {
+        let at = dice.between(first.max(0).min(last - 1), last + 10 * SECOND);
+        // What no listing has for longer is gone for all that anybody knows.
+        let once = dice.between(SECOND, (history.setting.interval - 1) * SECOND);
+        let short = dice.between(100 * MS, 15 * SECOND);
+        let step = Step {
+            at,
+            container: usize::try_from(dice.below(history.specs.len() as u64)).unwrap_or_default(),
+            salt: dice.next(),
+            action: match dice.below(3) {
+                0 => Action::EmptyInspects(short),
+                _ => Action::Unlisted(once),
+            },
+        };
+        let place = history.steps.partition_point(|it| it.at <= at);
+        history.steps.insert(place, step);
     }
 }
 

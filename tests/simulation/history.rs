@@ -194,6 +194,10 @@ pub(crate) enum Action {
     BadListings(Nanos),
     /// For so long inspects are answered with a 500.
     BadInspects(Nanos),
+    /// For so long inspects are answered with `{}`.
+    EmptyInspects(Nanos),
+    /// For so long listings lack this container, whatever it does.
+    Unlisted(Nanos),
     /// The exporter is asked what it shows. Only named cases do.
     Look,
 }
@@ -232,6 +236,8 @@ impl History {
                 | Action::ProxyGone(lasts)
                 | Action::BadListings(lasts)
                 | Action::BadInspects(lasts)
+                | Action::EmptyInspects(lasts)
+                | Action::Unlisted(lasts)
                 | Action::Daemon { down: lasts, .. }
                 | Action::Delay { lasts, .. }
                 | Action::Behind { lasts, .. }

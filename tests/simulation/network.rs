@@ -29,6 +29,9 @@ pub(crate) struct Network {
     pub(crate) slow_inspects: Vec<Span>,
     pub(crate) bad_listings: Vec<Span>,
     pub(crate) bad_inspects: Vec<Span>,
+    pub(crate) empty_inspects: Vec<Span>,
+    /// When listings lack a container.
+    pub(crate) unlisted: Vec<Span>,
 }
 
 pub(crate) fn at(spans: &[Span], now: Nanos) -> Option<&Span> {
@@ -59,6 +62,8 @@ impl Network {
                 }
                 Action::BadListings(lasts) => all.bad_listings.push(span(lasts, 0)),
                 Action::BadInspects(lasts) => all.bad_inspects.push(span(lasts, 0)),
+                Action::EmptyInspects(lasts) => all.empty_inspects.push(span(lasts, 0)),
+                Action::Unlisted(lasts) => all.unlisted.push(span(lasts, 0)),
                 _ => {}
             }
         }
@@ -122,6 +127,8 @@ impl Network {
             &self.slow_inspects,
             &self.bad_listings,
             &self.bad_inspects,
+            &self.empty_inspects,
+            &self.unlisted,
         ];
         let ends = all.into_iter().flatten().map(|it| it.to + SECOND);
         ends.max().unwrap_or_default()

@@ -97,8 +97,15 @@ fn push_labels(text: &mut String, spec: &Spec) {
     text.push('}');
 }
 
-/// `/containers/json?all=1`: the state of things at `shown`, as it is told at `now`.
-pub(crate) fn listing(world: &World, history: &History, shown: Nanos, now: Nanos) -> String {
+/// `/containers/json?all=1`: the state of things at `shown`, as it is told at `now`, without some
+/// containers.
+pub(crate) fn listing(
+    world: &World,
+    history: &History,
+    unlisted: &[usize],
+    shown: Nanos,
+    now: Nanos,
+) -> String {
     let mut text = String::with_capacity(400 * world.containers.len() + 2);
     let mut all: Vec<_> = world.containers.iter().enumerate().collect();
     // Docker has the newest first, Podman last.
@@ -109,7 +116,7 @@ pub(crate) fn listing(world: &World, history: &History, shown: Nanos, now: Nanos
     text.push('[');
     for (number, seen) in all {
         let view = seen.listed(shown);
-        if view.state == State::Absent {
+        if view.state == State::Absent || unlisted.contains(&number) {
             continue;
         }
         if text.len() > 1 {

@@ -163,7 +163,7 @@ impl Host {
         };
         let text = Value::Array(listed).to_string();
         let pending = self.ledger.apply_listing(&listing(&text).unwrap(), &times);
-        [pending.unexplained, pending.created].concat()
+        [pending.new, pending.unexplained, pending.created].concat()
     }
 
     pub(crate) fn take_inspect(&mut self, id: &str, inspected: &Inspected) {
@@ -184,13 +184,17 @@ impl Host {
     pub(crate) fn list_in_order(&mut self, all: &[&Made]) {
         let listed = all.iter().map(|it| it.listed(self.now)).collect();
         for id in self.take_listing(listed) {
-            let made = all.iter().find(|it| *it.id == *id).unwrap();
-            if self.no_inspects {
-                let now = self.time();
-                self.ledger.inspect_failed(&id, NotInspected::Refused, now);
-            } else {
-                self.take_inspect(&id, &made.inspect(self.now));
-            }
+            let made = all.iter().find(|it| *it.id == *id);
+            let why = match made {
+                Some(made) if !self.no_inspects => {
+                    self.take_inspect(&id, &made.inspect(self.now));
+                    continue;
+                }
+                _ if self.no_inspects => NotInspected::Refused,
+                _ => NotInspected::Gone,
+            };
+            let now = self.time();
+            self.ledger.inspect_failed(&id, why, now);
         }
     }
 

@@ -184,6 +184,9 @@ impl Core {
         let times = asking(asked, now);
         let pending = self.ledger.apply_listing(&containers, &times);
         self.inspects.hope(self.outage.is_some());
+        for id in &pending.new {
+            self.inspects.want_new(id);
+        }
         for id in &pending.unexplained {
             self.inspects.want_listed(id);
         }

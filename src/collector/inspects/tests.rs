@@ -82,6 +82,24 @@ fn one_that_fails_is_tried_again_ever_more_rarely() {
 }
 
 #[test]
+fn what_a_listing_shows_anew_does_not_wait_for_the_pause_after_what_was_in_vain() {
+    let mut inspects = Inspects::default();
+    inspects.want("a");
+    for now in [1, 2, 7, 22] {
+        assert_eq!(next(&mut inspects, seconds(now)), "a");
+        inspects.failed("a", seconds(now));
+    }
+    inspects.want_listed("a");
+    assert_eq!(next(&mut inspects, seconds(30)), "");
+    inspects.want_new("a");
+    assert_eq!(next(&mut inspects, seconds(30)), "a");
+    // It is under way.
+    inspects.want_new("a");
+    inspects.answered("a");
+    assert_eq!(next(&mut inspects, seconds(30)), "");
+}
+
+#[test]
 fn what_happens_while_one_is_asked_for_in_vain_does_not_wait_for_its_pause() {
     let mut inspects = Inspects::default();
     inspects.want("a");

@@ -336,7 +336,6 @@ impl Runs {
             None
         };
         self.end_unseen(at, None, uptime);
-        self.gone = Some(at);
         let tried = match self.life {
             Life::Created(tried, _) => tried,
             _ => Tried::No,
@@ -350,13 +349,5 @@ impl Runs {
             return self.end(failed, Report::AwaitsProof(uptime, tried));
         }
         last
-    }
-
-    /// It is there all the same.
-    pub(in crate::ledger) fn stand(&mut self) {
-        if let Some(gone) = self.gone.take() {
-            let by_that = |it: &Awaited| matches!(it.what, Ended::Unseen(..)) && it.until == gone;
-            self.awaited.retain(|it| !by_that(it));
-        }
     }
 }

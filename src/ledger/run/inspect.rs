@@ -37,12 +37,6 @@ impl Runs {
         podman: bool,
     ) -> Option<Exit> {
         self.stop_signal = inspected.stop_signal.or(self.stop_signal);
-        if inspected.runs() {
-            self.inspected = Some(times.asked.uptime);
-        }
-        if self.gone < Some(times.asked.engine) {
-            self.stand();
-        }
         // One that was under way may show the run as if it had not ended.
         let died = self.exit.as_ref().and_then(|exit| exit.died_at);
         let is_behind = inspected.runs() && inspected.started_at <= died;
@@ -265,11 +259,15 @@ impl Runs {
                 last.error = exit.error;
                 None
             }
-            // A listing has told of it.
+            // A listing has told of it. If a run before it has died, a label hides how.
             (false, true) if last.source == Source::Listing && last.code == exit.code => {
+                let hidden = last.died_at.map(|at| Exit {
+                    source: Source::DoubtfulEvent,
+                    ..Exit::from_event(0, at, None)
+                });
                 exit.old = last.old;
                 *last = exit;
-                None
+                hidden
             }
             (_, true) => self.end(exit, Report::Due),
         }
@@ -305,6 +303,10 @@ impl Runs {
             (None, Some(died)) if began > died => Relation::Newer,
             (None, Some(_)) if self.before >= Some(began) => Relation::Older,
             (None, Some(_)) => Relation::Last,
+            // A listing tells of it no time of its own.
+            (None, None) if last.start_failed() && last.is_the_same_failure(ended) => {
+                Relation::Last
+            }
             // Only a listing, or the next run's inspect, has told of it.
             (None, None) => {
                 let span = self.sighting.and_then(|sighting| sighting.span);

@@ -20,8 +20,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ledger) enum Want {
     Nothing,
-    /// To inspect it, since what the listing shows is not explained.
+    /// To inspect it, since what the listing shows is new.
     Inspect,
+    /// The same, but it was tried, or is about to be.
+    InspectAgain,
     /// To inspect it now and then, since no listing tells of a start that failed.
     LookForFailedStart,
 }
@@ -35,13 +37,9 @@ impl Runs {
         })
     }
 
-    /// Whether it was there a moment before a listing was asked for, says an inspect.
-    pub(in crate::ledger) fn stood(&self, times: &Asking) -> bool {
-        let behind = LISTING_BEHIND.unsigned_abs();
-        let inspected = self
-            .inspected
-            .is_some_and(|at| at + behind > times.asked.uptime);
-        inspected && self.is_running()
+    /// It is listed again, after it seemed to be removed. What is not known for sure is asked again.
+    pub(in crate::ledger) fn reappear(&mut self) {
+        self.sighting = None;
     }
 
     /// Takes in what a listing says of it.
@@ -85,24 +83,29 @@ impl Runs {
                 self.sighting = Some(now);
                 Want::Inspect
             }
-            (Seen::Restarting(_) | Seen::Over(_), _) => self.apply_end(now, ahead, called_off),
+            (Seen::Restarting(_) | Seen::Over(_), _) => {
+                self.apply_end(now, times, ahead, called_off)
+            }
         }
     }
 
     /// Takes in that a listing shows the last run to be over.
-    fn apply_end(&mut self, now: Sighting, ahead: bool, called_off: bool) -> Want {
-        let exit = self.exit.as_ref();
-        // It shows the exit before the present run.
-        let is_behind = self.is_running() && exit.is_some_and(|exit| now.of(exit).is_some());
+    fn apply_end(&mut self, now: Sighting, times: &Asking, ahead: bool, called_off: bool) -> Want {
         if now.asked <= self.newest_came {
             return Want::Nothing;
         }
-        let mut again = self.explain(now, called_off);
+        // No listing is so far behind that it shows what was before a run that has gone on for long.
+        let soon = later(times.asked.engine, -LISTING_BEHIND);
+        let goes_on = matches!(self.life, Life::Running(began) if began.latest < soon);
+        let exit = self.exit.as_ref().filter(|_| !goes_on);
+        let mut again = self.explain(now, exit, called_off);
+        let shown = again.unwrap_or(now);
+        let is_behind = self.is_running() && exit.is_some_and(|exit| shown.of(exit).is_some());
         let earliest = now.span.map(|(earliest, _)| earliest);
         let by_event = exit.is_some_and(|exit| exit.died_at.is_some());
         if ahead && by_event && again.is_none() && earliest <= self.newest {
             // Events say otherwise, so it is not taken at its word.
-            return Want::Inspect;
+            return Want::InspectAgain;
         }
         if let Some(again) = &mut again {
             if is_behind {
@@ -113,17 +116,16 @@ impl Runs {
             self.learn_code(again.code());
         }
         let sighting = *self.sighting.insert(again.unwrap_or(now));
-        if sighting.stage == Stage::Settled {
-            Want::Nothing
-        } else {
-            Want::Inspect
+        match sighting.stage {
+            Stage::New => Want::Inspect,
+            Stage::Known => Want::InspectAgain,
+            Stage::Settled => Want::Nothing,
         }
     }
 
     /// What a listing shows as one more sighting of the last, or as that of a known exit.
-    fn explain(&self, now: Sighting, called_off: bool) -> Option<Sighting> {
+    fn explain(&self, now: Sighting, exit: Option<&Exit>, called_off: bool) -> Option<Sighting> {
         let again = self.sighting.and_then(|before| now.after(&before));
-        let exit = self.exit.as_ref();
         let again = again.or_else(|| exit.and_then(|exit| now.of(exit)));
         let same = exit.filter(|exit| called_off && exit.code == now.code());
         again.or(same.map(|_| Sighting {

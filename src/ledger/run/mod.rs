@@ -56,10 +56,6 @@ pub(super) struct Runs {
     stop_signal: Option<u8>,
     /// When it was last to be inspected for a start that failed.
     looked: Option<Duration>,
-    /// When an inspect was asked for that has shown it running last.
-    inspected: Option<Duration>,
-    /// When it seemed to be removed.
-    gone: Option<Timestamp>,
     /// Something has told of it since the exporter's start.
     pub(super) read: bool,
     /// Runs that ended unseen, of which the ledger was not told yet.
@@ -182,6 +178,11 @@ impl Runs {
                 .awaited
                 .iter()
                 .any(|it| matches!(it.what, Ended::Unseen(..)))
+    }
+
+    /// Whether all that it did is reported.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.life, Life::Unknown | Life::Over { .. }) && !self.is_open()
     }
 
     /// Whether its last exit is not reported yet.
