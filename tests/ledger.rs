@@ -591,7 +591,7 @@ fn what_ended_before_the_start_is_not_counted_however_late_it_is_told() {
     let news = host.ledger.report(now, EventsCome::Never);
     assert_eq!(news.len(), 1);
     assert!(news[0].before_the_start);
-    assert!(!host.ledger.has_open_reports());
+    assert!(host.ledger.report_at().is_none());
     assert_eq!(host.counted(), 0);
 }
 
@@ -611,7 +611,7 @@ fn what_a_listing_found_is_kept_back_while_its_event_may_come() {
         (19, EventsCome::Now, 1),
         (20, EventsCome::Now, 0),
     ] {
-        assert_eq!(host.ledger.has_open_reports(), now < 20);
+        assert_eq!(host.ledger.report_at().is_some(), now < 20);
         host.now = now;
         assert_eq!(host.report(events).len(), want, "{now} {events:?}");
     }
@@ -889,7 +889,7 @@ fn each_run_counts_once(cases: &[Case]) {
         let reports = host.reports(EventsCome::Now);
         assert_eq!(reports, *reported, "{what}: reported");
         assert_eq!(host.ledger.lost(), *lost, "{what}: lost");
-        assert!(!host.ledger.has_open_reports(), "{what}: is open");
+        assert!(host.ledger.report_at().is_none(), "{what}: is open");
         let all = [host.exits(), host.last_exits()].concat();
         assert_eq!(all.join(" "), *shown, "{what}: shown");
     }

@@ -245,7 +245,7 @@ proptest! {
             ledger.inspect_failed(&format!("c{number}"), NotInspected::Gone, time(now));
         }
         ledger.report(time(now), EventsCome::Never);
-        prop_assert!(!ledger.has_open_reports());
+        prop_assert!(ledger.report_at().is_none());
         ledger.expire(uptime + RETENTION);
         prop_assert_eq!(ledger.exits().count() + ledger.last_exits().count(), 0);
         prop_assert_eq!(ledger.next_expiry(), None);

@@ -146,6 +146,8 @@ pub struct Ledger {
     seen: u64,
     /// Containers of which something is not reported yet.
     open: BTreeSet<Box<str>>,
+    /// The uptime at which the first of them is due, as far as was known at the last report.
+    report_at: Duration,
     removals: Removals,
     /// The revision at which it was found out who supersedes whom.
     superseded_at: u64,
@@ -173,6 +175,7 @@ impl Ledger {
             unlisted_bytes: 0,
             seen: 0,
             open: BTreeSet::new(),
+            report_at: Duration::ZERO,
             removals: Removals::default(),
             superseded_at: 0,
             revision: 0,
@@ -412,10 +415,16 @@ impl Ledger {
         if let Some(exit) = open {
             self.report_overtaken(id, exit);
         }
+        self.take_note(id);
+    }
+
+    /// Takes note of what is to be done about a container.
+    fn take_note(&mut self, id: &str) {
         if let Some(container) = self.containers.get_mut(id) {
             self.lost += u64::from(std::mem::take(&mut container.runs.lost));
             if container.runs.is_open() {
                 self.open.insert(id.into());
+                self.report_at = Duration::ZERO;
             }
             self.removals.note(id, container);
         }

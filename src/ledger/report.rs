@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::engine::Labels;
 
 use super::container::Container;
-use super::run::{FORGOTTEN, Report};
+use super::run::{FORGOTTEN, Report, Runs};
 use super::tolerance::{
     DIE_EVENT_COMES, INSPECT_COMES, LAST_INSPECT_COMES, LOST_STREAM_COMES, PODMAN_INSPECT_COMES,
     STREAM_COMES,
@@ -99,73 +99,68 @@ impl Ledger {
     pub fn report(&mut self, now: Now, events: EventsCome) -> Vec<ExitReport> {
         let mut all = std::mem::take(&mut self.overtaken);
         let podman = self.podman == Some(true);
-        let inspect_comes = if podman {
-            PODMAN_INSPECT_COMES
-        } else {
-            INSPECT_COMES
-        };
-        let is_over = |since: Duration, patience| now.uptime.saturating_sub(since) >= patience;
+        let patience = events.patience_with_unseen();
+        self.report_at = Duration::MAX;
         for id in std::mem::take(&mut self.open) {
             let Some(container) = self.containers.get_mut(&id) else {
                 continue;
             };
-            let mut due = None;
-            let runs = &container.runs;
-            if let Some(exit) = runs.exit() {
-                let is_due = match runs.report {
-                    Report::Nothing | Report::Reported => false,
-                    Report::Due => true,
-                    Report::AwaitsProof(since, _) => {
-                        events != EventsCome::Soon || is_over(since, STREAM_COMES)
-                    }
-                    Report::AwaitsInspect(since) => {
-                        let comes = if runs.needs_inspect(podman) {
-                            LAST_INSPECT_COMES
-                        } else if exit.reason_is_open() {
-                            inspect_comes
-                        } else {
-                            Duration::ZERO
-                        };
-                        is_over(since, comes)
-                    }
-                    Report::AwaitsEvent(since) => {
-                        let inspect = podman && runs.needs_inspect(podman) && !runs.is_running();
-                        let comes = if inspect {
-                            LAST_INSPECT_COMES
-                        } else {
-                            Duration::ZERO
-                        };
-                        is_over(since, events.patience().max(comes))
-                    }
-                };
-                if is_due {
-                    let before = is_before(exit, container, self.started);
-                    due = Some((exit.clone(), before));
-                    container.runs.reported();
-                }
-            }
+            let at = due_at(&container.runs, events, podman);
+            let exit = container.runs.exit();
+            let exit = exit.filter(|_| at.is_some_and(|at| at <= now.uptime));
+            let due = exit.map(|exit| (exit.clone(), is_before(exit, container, self.started)));
             let runs = &mut container.runs;
-            if !runs.waits() {
-                let patience = events.patience_with_unseen();
-                runs.settle(self.started, |since| is_over(since, patience));
+            if due.is_some() {
+                runs.reported();
             }
-            if due.is_none() && runs.lost == 0 && runs.is_open() {
+            let is_over = |since: Duration| since + patience <= now.uptime;
+            let is_another = !runs.waits() && runs.settle(self.started, is_over);
+            let waits = due.is_none() && runs.lost == 0 && runs.is_open();
+            let at = at.or_else(|| Some(runs.unseen_since()? + patience));
+            if is_another {
+                self.touch(&id);
+            }
+            if waits {
+                self.report_at = self.report_at.min(at.unwrap_or_default());
                 self.open.insert(id);
                 continue;
             }
-            self.changed(&id, None);
-            if let Some((exit, before)) = due {
-                all.extend(self.count(&id, exit, before));
+            self.take_note(&id);
+            if let Some((exit, before_the_start)) = due {
+                all.extend(self.count(&id, exit, before_the_start));
             }
         }
         all
     }
 
-    /// Whether something waits to be reported, so that [`Ledger::report`] is to be called again.
+    /// The uptime at which [`Ledger::report`] has something more to report, if nothing else happens before;
+    /// `None` if nothing waits.
     #[must_use]
-    pub fn has_open_reports(&self) -> bool {
-        !self.open.is_empty()
+    pub fn report_at(&self) -> Option<Duration> {
+        (!self.open.is_empty()).then_some(self.report_at)
     }
+}
+
+/// The uptime at which the last exit is to be reported, if it waits for that.
+fn due_at(runs: &Runs, events: EventsCome, podman: bool) -> Option<Duration> {
+    let exit = runs.exit()?;
+    let (since, comes) = match runs.report {
+        Report::Nothing | Report::Reported => return None,
+        Report::Due => (Duration::ZERO, Duration::ZERO),
+        Report::AwaitsProof(since, _) if events == EventsCome::Soon => (since, STREAM_COMES),
+        Report::AwaitsProof(since, _) => (since, Duration::ZERO),
+        Report::AwaitsInspect(since) if runs.needs_inspect(podman) => (since, LAST_INSPECT_COMES),
+        Report::AwaitsInspect(since) if !exit.reason_is_open() => (since, Duration::ZERO),
+        Report::AwaitsInspect(since) if podman => (since, PODMAN_INSPECT_COMES),
+        Report::AwaitsInspect(since) => (since, INSPECT_COMES),
+        Report::AwaitsEvent(since)
+            if podman && runs.needs_inspect(podman) && !runs.is_running() =>
+        {
+            (since, events.patience().max(LAST_INSPECT_COMES))
+        }
+        Report::AwaitsEvent(since) => (since, events.patience()),
+    };
+    Some(since + comes)
 }
 
 /// Whether a container's exit is from before the exporter's start. One of which no time tells is, if

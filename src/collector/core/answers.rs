@@ -203,7 +203,7 @@ impl Core {
         asked: Now,
         result: Result<Inspect, Error>,
     ) {
-        self.progress = now.uptime;
+        self.progress = Some(now.uptime);
         match result.and_then(|inspect| inspect.of(id)) {
             Ok(inspected) => {
                 self.inspects.answered(id);

@@ -116,8 +116,8 @@ pub struct Core {
     rest_until: Duration,
     report_at: Option<Duration>,
     quiet_until: Duration,
-    /// When the last inspect was answered.
-    progress: Duration,
+    /// When the last inspect was answered, or was first waited for.
+    progress: Option<Duration>,
     /// The first text has been published that has containers in it.
     complete: bool,
     rendered: Option<(bool, bool, EngineInfo, u64)>,
@@ -171,7 +171,7 @@ impl Core {
             rest_until: Duration::ZERO,
             report_at: None,
             quiet_until: Duration::ZERO,
-            progress: Duration::ZERO,
+            progress: None,
             complete: false,
             rendered: None,
             effects: Vec::new(),

@@ -28,7 +28,7 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(50);
 /// for events takes no more than a fifth of a core, however many containers there are.
 const RENDERING_SHARE: u32 = 4;
 
-/// What waits to be reported is looked at again after so long.
+/// What waits to be reported is looked at again after so long at the earliest.
 const REPORT_AGAIN: Duration = Duration::from_millis(100);
 
 /// The first text waits for the inspects of the first listing, but for no longer than this: those of
@@ -80,8 +80,11 @@ impl Core {
             }
             self.effects.push(Effect::Report(Box::new(report)));
         }
-        let waits = self.ledger.has_open_reports();
-        self.report_at = waits.then(|| now.uptime + REPORT_AGAIN);
+        // While that may change, when they are due is not known.
+        let changes = events == EventsCome::Soon;
+        let at = self.ledger.report_at();
+        let at = at.map(|at| if changes { Duration::ZERO } else { at });
+        self.report_at = at.map(|at| at.max(now.uptime + REPORT_AGAIN));
         let lost = self.ledger.lost() - self.lost;
         self.lost += lost;
         if lost > 0 {
@@ -103,8 +106,9 @@ impl Core {
         let Some(listed) = self.last_success.filter(|_| !self.complete) else {
             return true;
         };
-        let progress = self.progress.max(listed.uptime) + STUCK;
-        let waits = (self.inspects.is_busy() && now.uptime < progress)
+        // To take in a long listing takes longer than that.
+        let progress = *self.progress.get_or_insert(now.uptime);
+        let waits = (self.inspects.is_busy() && now.uptime < progress + STUCK)
             || self.info == InfoState::Asked
             || self
                 .listing

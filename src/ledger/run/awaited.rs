@@ -49,12 +49,12 @@ impl Awaited {
 
 impl Runs {
     /// Gives up on runs that ended unseen, once their wait since an uptime `is_over`: each is lost, if it
-    /// ended after the exporter's `start`.
+    /// ended after the exporter's `start`. Returns whether such a run is the last exit now.
     pub(in crate::ledger) fn settle(
         &mut self,
         start: Timestamp,
         is_over: impl Fn(Duration) -> bool,
-    ) {
+    ) -> bool {
         let (mut count, mut last) = (0, None);
         self.awaited.retain(|it| match it.what {
             Ended::Unseen(finished, since) if is_over(since) => {
@@ -65,11 +65,24 @@ impl Runs {
             _ => true,
         });
         self.lost += count;
-        let Some((at, finished)) = last else { return };
-        if self.exit.as_ref().is_none_or(|exit| is_before(exit, at)) {
+        let Some((at, finished)) = last else {
+            return false;
+        };
+        let is_last = self.exit.as_ref().is_none_or(|exit| is_before(exit, at));
+        if is_last {
             self.exit = Some(Exit::unseen(finished, at));
             self.report = Report::Reported;
         }
+        is_last
+    }
+
+    /// Since which uptime a run waits to be given up that ended unseen.
+    pub(in crate::ledger) fn unseen_since(&self) -> Option<Duration> {
+        let since = self.awaited.iter().filter_map(|it| match it.what {
+            Ended::Unseen(_, since) => Some(since),
+            Ended::Last | Ended::Counted => None,
+        });
+        since.min()
     }
 
     /// Whether a run ended unseen, about which an inspect may tell when.
@@ -113,6 +126,8 @@ impl Runs {
             let oldest = self.awaited.remove(0);
             self.lost += u32::from(matches!(oldest.what, Ended::Unseen(..)));
         }
+        // One is usual, for each stopped container of a host.
+        self.awaited.reserve_exact(1);
         self.awaited.push(Awaited {
             began: from,
             from,
