@@ -23,6 +23,9 @@ const MOST_RARELY: Duration = Duration::from_secs(16 * 60);
 /// tried again.
 const REFUSALS: u32 = 3;
 
+/// Room for so many is kept.
+const USUAL: usize = 64;
+
 /// The inspects that are to be made.
 #[derive(Debug, Default)]
 pub(super) struct Inspects {
@@ -209,6 +212,11 @@ impl Inspects {
                 self.later.remove(&(at, Box::from(id)));
             }
             _ => {}
+        }
+        if self.jobs.is_empty() {
+            // The first listing may have had many.
+            self.jobs.shrink_to(USUAL);
+            self.queue.shrink_to(USUAL);
         }
     }
 

@@ -223,11 +223,14 @@ impl Container {
         now
     }
 
-    /// Takes in what a listing says of its names.
-    pub(super) fn describe(&mut self, listed: &Listed<'_>) {
+    /// Takes in what a listing says of its names and age. The first one that has it numbers it.
+    pub(super) fn describe(&mut self, listed: &Listed<'_>, seen: u64) {
         self.rename(&listed.name);
         self.set_image(&listed.image, false);
-        self.birth.second = listed.created().or(self.birth.second);
+        if self.birth.second.is_none() {
+            self.birth.second = listed.created();
+            self.birth.seen = seen;
+        }
     }
 
     /// Takes in a name, if there is one.
@@ -290,12 +293,10 @@ impl Container {
         }
     }
 
-    /// What a listing can change of what is shown, but for its labels.
+    /// What a listing can change of what is shown of one that it had before, but for its labels.
     pub(super) fn outline(&self) -> impl PartialEq + use<> {
-        let joined = self.workload().is_some();
         let shown = self.runs.exit().filter(|exit| !exit.is_doubtful());
-        let code = shown.map(|exit| exit.code);
-        (self.runs.is_running(), code, joined, self.place, self.birth)
+        (self.runs.is_running(), shown.map(|exit| exit.code))
     }
 
     /// Takes in an event; returns an exit that is to be reported and is not, or no longer, the last.

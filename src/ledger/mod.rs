@@ -241,14 +241,13 @@ impl Ledger {
             let before = container.outline();
             container.set_presence(Presence::Listed(self.listings));
             container.runs.forget_order_after(answered);
-            container.describe(listed);
-            let is_new = !matches!(presence, Presence::Listed(_));
-            if is_new || !container.is_introduced() {
+            container.describe(listed, seen);
+            let is_new = !matches!(presence, Presence::Listed(_)) || !container.is_introduced();
+            if is_new {
                 let labels = listed.labels();
                 container.introduce(&labels);
                 container.hide(&labels);
                 container.join(&mut self.workloads, &labels, false);
-                container.number(seen);
             }
             match container.runs.apply_listing(listed.status, times) {
                 Want::Inspect => pending.new.push(listed.id.as_ref().into()),
@@ -261,16 +260,12 @@ impl Ledger {
             }
             let labels = || listed.labels();
             let labelled = container.label(&listed.id, labels, true, self.layout, &self.filter);
-            if labelled || !presence.stands() || container.outline() != before {
+            if is_new || labelled || container.outline() != before {
                 self.changed(&listed.id, None);
             }
         }
         self.revision += u64::from(self.states != states);
         pending.new.extend(self.mark_missing(times));
-        (self.unlisted, self.unlisted_bytes) = (0, 0);
-        for (_, container) in self.containers.iter() {
-            self.unlisted += usize::from(container.presence() == Presence::Unlisted);
-        }
         self.expire(times.answered.uptime);
         pending
     }

@@ -57,13 +57,18 @@ impl Ledger {
     /// tell whether it is removed: returns those.
     pub(super) fn mark_missing(&mut self, times: &Asking) -> Vec<Box<str>> {
         let (mut missing, mut gone) = (Vec::new(), Vec::new());
+        (self.unlisted, self.unlisted_bytes) = (0, 0);
         for (id, container) in self.containers.iter_mut() {
             let is_missing = match container.presence() {
                 Presence::Listed(number) => number != self.listings,
                 Presence::Unlisted | Presence::Missing(_) => true,
                 Presence::Removed(_) | Presence::Buried => false,
             };
-            if !is_missing || container.runs.is_ahead_of(times) {
+            if !is_missing {
+                continue;
+            }
+            if container.runs.is_ahead_of(times) {
+                self.unlisted += usize::from(container.presence() == Presence::Unlisted);
                 continue;
             }
             let uptime = times.answered.uptime;
