@@ -1,5 +1,7 @@
 //! The exporter as a process of its own, and what the system says of it.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ pub(crate) fn build() -> Fallible<PathBuf> {
 pub(crate) struct Exporter {
     child: Child,
     log: PathBuf,
+    /// The nanoseconds on CPU of each thread, at the last look.
+    threads: HashMap<OsString, u64>,
     pub(crate) port: u16,
     pub(crate) started: Instant,
 }
@@ -58,6 +62,7 @@ impl Exporter {
         Ok(Self {
             child,
             log,
+            threads: HashMap::new(),
             port,
             started,
         })
@@ -73,16 +78,19 @@ impl Exporter {
         Ok(())
     }
 
-    /// The time on CPU of all threads.
+    /// The time on CPU of all threads, with those that have ended, as far as they were looked at.
     ///
-    /// It is exact for threads that sleep. Of threads that have ended nothing is known.
-    pub(crate) fn cpu(&self) -> Fallible<Duration> {
-        let mut nanos = 0;
+    /// It is exact for threads that sleep.
+    pub(crate) fn cpu(&mut self) -> Fallible<Duration> {
         let tasks = format!("/proc/{}/task", self.child.id());
         for task in fs::read_dir(&tasks).map_err(|error| format!("{tasks}: {error}"))? {
+            let task = task?;
             // A thread may end meanwhile.
-            nanos += on_cpu(&task?.path()).unwrap_or_default();
+            if let Some(nanos) = on_cpu(&task.path()) {
+                self.threads.insert(task.file_name(), nanos);
+            }
         }
+        let nanos = self.threads.values().sum();
         if nanos == 0 {
             return Err("the system tells no CPU time in /proc/PID/task/TID/schedstat".into());
         }

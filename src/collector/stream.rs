@@ -1,6 +1,7 @@
 //! The stream of events: when it is opened, what of it is new, and whether something was missed.
 
 mod known;
+mod proof;
 
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use crate::engine::{Event, Remembered, SAME_CLOCK};
 use crate::ledger::{EventsCome, Now};
 
 use known::Known;
+pub(super) use proof::Missed;
+use proof::{OVERLAP, Proof};
 
 /// Between two attempts to open it, doubled from the first to the second.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
@@ -20,9 +23,6 @@ const GOOD_STREAM: Duration = Duration::from_secs(10);
 
 /// A proxy that refuses the stream is asked again after so long.
 const AFTER_REFUSAL: Duration = Duration::from_secs(60);
-
-/// What was made so long before a stream broke may not have come; a new one repeats it.
-const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
 
 /// A new stream begins so much before that: what is known is repeated for nothing, and an event that
 /// was held back on its way is not missed.
@@ -56,9 +56,6 @@ const REVIVE_EVERY: Duration = Duration::from_secs(60);
 /// A first stream that is open so soon after the start has no gap before it.
 const AT_THE_START: Duration = Duration::from_secs(1);
 
-/// What the Engine remembers is asked for again after these, if there was no good answer.
-const PROVE_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
-
 /// While the stream is open the core is woken so often at least, so that it knows when this process
 /// was stopped.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -77,15 +74,7 @@ pub(super) enum Ask {
 pub(super) struct Stream {
     state: State,
     pause: Duration,
-    /// All that was made up to then has come.
-    covered: Timestamp,
-    /// The last event that came before the present stream.
-    last: Option<Timestamp>,
-    /// The same, if some before it may not have come.
-    doubtful: Option<Timestamp>,
     proof: Proof,
-    /// The stream has repeated what came before it was opened.
-    seamless: bool,
     /// How late the events of this stream come: at least, and at most.
     delays: (SignedDuration, SignedDuration),
     known: Known,
@@ -149,24 +138,6 @@ impl Behind {
     }
 }
 
-/// What may have been missed before this stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missed {
-    Nothing,
-    /// The daemon is another one, which does not know what the one before told last.
-    LastOfOldDaemon,
-    /// Events that no listing makes up for.
-    Events,
-}
-
-/// The proof that nothing was missed before this stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Proof {
-    Done,
-    Due { at: Duration, tries: usize },
-    Asked { tries: usize },
-}
-
 impl Stream {
     /// A stream that is to be opened at once, if it is wanted, by an exporter that started then.
     pub(super) fn new(wanted: bool, queue: usize, started: Timestamp) -> Self {
@@ -180,11 +151,7 @@ impl Stream {
                 State::Off
             },
             pause: MIN_PAUSE,
-            covered: started,
-            last: None,
-            doubtful: None,
-            proof: Proof::Done,
-            seamless: false,
+            proof: Proof::new(started),
             delays: (SAME_CLOCK, SignedDuration::ZERO),
             known: Known::default(),
             queue,
@@ -204,8 +171,8 @@ impl Stream {
         };
         if let State::Open(open @ Open { behind: None, .. }) = &mut self.state {
             open.behind = Some(Behind::since(now));
-            if self.proof == Proof::Done {
-                self.cover_until(before);
+            if self.proof.is_done() {
+                self.proof.cover_until(before, self.delays.1);
             }
         }
         self.state != State::Off
@@ -213,38 +180,33 @@ impl Stream {
 
     /// What is to be asked now, if anything.
     pub(super) fn ask(&mut self, now: Now) -> Option<Ask> {
-        match (self.state, self.proof) {
-            (State::Closed { until, .. }, _) if now.uptime >= until => {
+        match self.state {
+            State::Closed { until, .. } if now.uptime >= until => {
                 self.state = State::Opening;
                 let repeated = match self.opened {
                     0 => REPEATED_FIRST,
                     _ => REPEATED,
                 };
-                let since = self.covered.min(now.engine).checked_sub(repeated);
-                Some(Ask::Follow(since.unwrap_or(self.covered)))
+                let covered = self.proof.covered();
+                let since = covered.min(now.engine).checked_sub(repeated);
+                Some(Ask::Follow(since.unwrap_or(covered)))
             }
-            (State::Open(_), Proof::Due { at, tries }) if now.uptime >= at => {
-                self.proof = Proof::Asked { tries };
-                Some(Ask::Remembered)
-            }
+            State::Open(_) => self.proof.ask(now).then_some(Ask::Remembered),
             _ => None,
         }
     }
 
     /// The uptime at which [`Stream::ask`] or [`Stream::has_caught_up`] has something.
     pub(super) fn wake_at(&self) -> Option<Duration> {
-        match (self.state, self.proof) {
-            (State::Closed { until, .. }, _) => Some(until),
-            (State::Open(Open { behind, .. }), proof) => {
+        match self.state {
+            State::Closed { until, .. } => Some(until),
+            State::Open(Open { behind, .. }) => {
                 let caught_up = behind.map(|it| it.last + CAUGHT_UP);
                 let alive = self.alive.map(|alive| alive.uptime + HEARTBEAT);
-                let prove = match proof {
-                    Proof::Due { at, .. } => Some(at),
-                    Proof::Done | Proof::Asked { .. } => None,
-                };
-                [caught_up, alive, prove].into_iter().flatten().min()
+                let all = [caught_up, alive, self.proof.wake_at()];
+                all.into_iter().flatten().min()
             }
-            (State::Off | State::Opening | State::Ending, _) => None,
+            State::Off | State::Opening | State::Ending => None,
         }
     }
 
@@ -255,7 +217,7 @@ impl Stream {
             State::Closed { .. } | State::Opening | State::Ending => EventsCome::Soon,
             State::Open(Open { since, behind }) => {
                 let is_new = now.uptime.saturating_sub(since) < REPEATS_COME;
-                if is_new || behind.is_some() || self.proof != Proof::Done {
+                if is_new || behind.is_some() || !self.proof.is_done() {
                     EventsCome::Soon
                 } else {
                     EventsCome::Now
@@ -270,15 +232,10 @@ impl Stream {
         let again = self.opened > 0;
         self.opened += 1;
         if !again {
-            self.covered = started;
+            self.proof = Proof::new(started);
         }
+        self.proof.begin(now, self.known.newest);
         self.delays = (SAME_CLOCK, SignedDuration::ZERO);
-        self.proof = Proof::Due {
-            at: now.uptime,
-            tries: 0,
-        };
-        self.seamless = false;
-        self.last = self.known.newest;
         self.state = State::Open(Open {
             since: now.uptime,
             behind: None,
@@ -293,9 +250,9 @@ impl Stream {
             State::Open(Open { since, behind }) => {
                 let is_whole = behind.is_none_or(|it| it.events < self.queue);
                 if !is_whole {
-                    self.doubtful = self.known.newest;
-                } else if self.proof == Proof::Done && behind.is_none() {
-                    self.cover_until(now);
+                    self.proof.doubt(self.known.newest);
+                } else if self.proof.is_done() && behind.is_none() {
+                    self.proof.cover_until(now, self.delays.1);
                 }
                 if now.uptime.saturating_sub(since) >= GOOD_STREAM {
                     self.pause = MIN_PAUSE;
@@ -311,23 +268,14 @@ impl Stream {
         if refused {
             until = now.uptime + AFTER_REFUSAL;
         }
-        self.proof = Proof::Done;
+        self.proof.end();
         self.state = State::Closed { until, refused };
-    }
-
-    /// All that was made up to now has come, but for what is under way.
-    fn cover_until(&mut self, now: Now) {
-        let margin = self.delays.1.max(OVERLAP) + now.error;
-        let covered = now.engine.checked_sub(margin);
-        self.covered = covered.map_or(self.covered, |it| it.max(self.covered));
-        self.doubtful = None;
     }
 
     /// Takes note of an event; returns whether it is new.
     pub(super) fn take(&mut self, event: &Event, now: Now) -> bool {
         if !self.known.remember(event) {
-            // The Engine remembers what came before the break, so it remembers all since.
-            self.seamless |= self.proof != Proof::Done && self.doubtful.is_none();
+            self.proof.repeat();
             return false;
         }
         if let State::Open(open) = &mut self.state {
@@ -344,9 +292,8 @@ impl Stream {
                         Some(it) if it.events < self.queue => Some(SHUFFLED),
                         Some(_) => None,
                     };
-                    if let Some(margin) = margin.filter(|_| self.proof == Proof::Done) {
-                        let at = event.time.checked_sub(margin).unwrap_or(event.time);
-                        self.covered = self.covered.max(at);
+                    if let Some(margin) = margin.filter(|_| self.proof.is_done()) {
+                        self.proof.cover(event.time, margin);
                     }
                     let events = open.behind.map_or(0, |it| it.events) + 1;
                     open.behind = Some(Behind {
@@ -398,15 +345,15 @@ impl Stream {
         {
             if it.events < self.queue {
                 // The Engine's queue was never full, so nothing was dropped.
-                self.cover_until(now);
+                self.proof.cover_until(now, self.delays.1);
             } else {
-                self.doubtful = self.known.newest;
+                self.proof.doubt(self.known.newest);
             }
         } else {
             self.revived = Some(now.uptime);
         }
         self.state = State::Ending;
-        self.proof = Proof::Done;
+        self.proof.end();
     }
 
     /// What the Engine remembers has come, or not.
@@ -416,35 +363,14 @@ impl Stream {
         podman: bool,
         now: Now,
     ) -> Missed {
-        let (Proof::Asked { tries }, State::Open(open)) = (self.proof, self.state) else {
+        let State::Open(open) = self.state else {
             return Missed::Nothing;
         };
         if open.behind.is_some() {
             return Missed::Nothing;
         }
         let at_the_start = self.opened == 1 && open.since < AT_THE_START;
-        let missed = match remembered {
-            // Podman has a log of all that ever happened.
-            Some(_) if self.seamless || podman => Missed::Nothing,
-            Some(all) if !at_the_start && !all.reaches_back_to(self.covered, self.doubtful) => {
-                Missed::Events
-            }
-            Some(all) if self.last.is_some_and(|last| all.is_of_another_than(last)) => {
-                Missed::LastOfOldDaemon
-            }
-            Some(_) => Missed::Nothing,
-            None if tries < PROVE_AGAIN.len() => {
-                self.proof = Proof::Due {
-                    at: now.uptime + PROVE_AGAIN[tries],
-                    tries: tries + 1,
-                };
-                return Missed::Nothing;
-            }
-            None if self.seamless || podman || at_the_start => Missed::Nothing,
-            None => Missed::Events,
-        };
-        self.proof = Proof::Done;
-        missed
+        self.proof.check(remembered, podman, at_the_start, now)
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::engine::Event;
 
-use super::OVERLAP;
+use super::proof::OVERLAP;
 
 /// So many events are known again when they are repeated. Docker repeats 256 at most.
 pub(super) const KNOWN_AGAIN: usize = 1024;

@@ -285,9 +285,9 @@ fn a_stream_that_was_behind_is_opened_again() {
         stream.closed(now(last + 1_000), false);
         // There is no pause.
         open_again(&mut stream, last + 1_000);
-        assert_eq!(stream.doubtful.is_some(), dropped, "{count}");
+        assert_eq!(stream.proof.is_doubtful(), dropped, "{count}");
         let covered = if dropped { 7_003 - 50 } else { last };
-        assert_eq!(stream.covered, at(covered), "{count}");
+        assert_eq!(stream.proof.covered(), at(covered), "{count}");
     }
 }
 
