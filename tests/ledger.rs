@@ -819,11 +819,15 @@ enum Told {
     No(NotInspected),
 }
 
+/// The code of a `die` event that a Docker label hides.
+const NO_CODE: i64 = -1;
+
 impl Host {
     fn tell(&mut self, told: Told) {
         match told {
             Told::Event(action, second, code) => {
                 let more = match action {
+                    "die" if code == NO_CODE => json!({"exitCode": "a label's"}),
                     "die" => json!({"exitCode": code.to_string()}),
                     "kill" => json!({"signal": code.to_string()}),
                     _ => json!({}),
@@ -1069,7 +1073,8 @@ fn what_ends_with_its_container_counts_once() {
                 (30, Inspect("running", 0, 1, -9)),
                 (45, Missing),
                 (45, Inspect("running", 0, 1, -9)),
-                (60, Listed("running", "Up 59 seconds")),
+                (160, Missing),
+                (175, Listed("running", "Up 2 minutes")),
             ],
             &[],
             0,
@@ -1509,4 +1514,131 @@ fn an_inspect_tells_the_image_whose_tag_has_moved() {
     assert_eq!(host.list(std::slice::from_ref(&running)).len(), 1);
     host.inspect("c1", &inspect("running", 0, -7200, -9000));
     assert!(host.list(&[running]).is_empty());
+}
+
+#[test]
+fn a_refused_start_that_a_listing_told_of_is_not_counted_again() {
+    use NotInspected::Failed;
+    use Told::{Event, Inspect, Listed, No, Refused};
+    each_run_counts_once(&[
+        (
+            "one after a run that ended before its start, by its times",
+            &[
+                (2, Event("start", 2, 0)),
+                (3, Event("die", 3, 0)),
+                (3, Inspect("exited", 0, 2, 1)),
+                (40, Listed("exited", "Exited (127) 39 seconds ago")),
+                (40, No(Failed)),
+                (46, Refused("exited", 127, 2, 0)),
+            ],
+            &["0 completed", "127 start_failed"],
+            0,
+            "web 127 start_failed",
+        ),
+        (
+            "one that hides the run before, whose code a label hides",
+            &[
+                (2, Event("start", 2, 0)),
+                (40, Listed("exited", "Exited (127) 10 seconds ago")),
+                (40, No(Failed)),
+                (41, Event("die", 30, NO_CODE)),
+                (46, Refused("exited", 127, 1, 30)),
+            ],
+            &["127 start_failed"],
+            1,
+            "web 127 start_failed",
+        ),
+    ]);
+}
+
+#[test]
+fn what_may_be_podman_waits_for_the_inspect_that_tells_of_the_oom_killer() {
+    let mut host = Host::new();
+    host.now = 0;
+    host.list(&[]);
+    host.now = 10;
+    host.tell(Told::Event("start", 1, 0));
+    host.tell(Told::Event("die", 10, 137));
+    host.fail("c1", NotInspected::Failed);
+    host.now = 14;
+    assert!(host.reports(EventsCome::Now).is_empty());
+    let mut killed = inspect("exited", 137, 1, 9);
+    killed["State"]["OOMKilled"] = true.into();
+    host.inspect("c1", &killed);
+    assert_eq!(host.reports(EventsCome::Now), ["137 oom_killed"]);
+}
+
+#[test]
+fn what_a_listing_lacks_is_inspected_if_that_can_tell_more() {
+    let mut host = Host::new();
+    host.ledger.set_podman(false);
+    host.now = 0;
+    host.list(&[]);
+    // One that is hidden from listings is looked at once a minute.
+    host.tell(Told::Event("start", 0, 0));
+    for (now, looks) in [(15, true), (30, false), (60, false), (75, true)] {
+        host.now = now;
+        let is_asked = !host.list(&[]).is_empty();
+        assert_eq!(is_asked, looks, "{now}");
+        host.inspect("c1", &inspect("running", 0, 0, -9));
+    }
+    // The listing is too old to have this one.
+    let mut host = Host::new();
+    host.ledger.set_podman(false);
+    host.now = 0;
+    host.list(&[]);
+    host.now = 30;
+    host.tell(Told::Event("start", 30, 0));
+    assert!(host.list(&[]).is_empty());
+    // Its inspect is tried again, as long as it may be there.
+    host.now = 45;
+    host.tell(Told::Event("die", 44, 3));
+    host.now = 46;
+    host.list(&[listed("exited", "Exited (3) 2 seconds ago")]);
+    assert!(host.fail("c1", NotInspected::Failed));
+    host.now = 60;
+    assert_eq!(host.list(&[]), ["c1".into()]);
+    assert!(host.fail("c1", NotInspected::Failed));
+    assert_eq!(host.reports(EventsCome::Now), ["3 error"]);
+    // All is reported, so it is taken at its word.
+    host.now = 75;
+    assert!(host.list(&[]).is_empty());
+    assert!(!host.fail("c1", NotInspected::Failed));
+    // It was there all the time, and its inspect tells more than the event.
+    host.now = 90;
+    let listed = listed("exited", "Exited (3) 46 seconds ago");
+    assert!(host.collect(&listed, &inspect("exited", 3, 30, 43)));
+    assert_eq!(host.exits(), ["web 3 error at 43 after 13"]);
+}
+
+#[test]
+fn reports_are_due_when_the_first_of_them_is() {
+    let mut host = Host::new();
+    host.ledger.set_podman(false);
+    host.now = 0;
+    host.list(&[]);
+    assert_eq!(host.ledger.report_at(), None);
+    host.now = 10;
+    for (id, action, more) in [
+        ("a", "die", json!({"exitCode": "3"})),
+        // Only its inspect tells whether that signal asks it to stop.
+        ("b", "kill", json!({"signal": "1"})),
+        ("b", "die", json!({"exitCode": "129"})),
+    ] {
+        let mut event = event(action, 10, &more);
+        event.id = id.to_owned();
+        let now = host.time();
+        host.ledger.apply_event(&event, now);
+    }
+    let at = |host: &mut Host| {
+        let reports = host.reports(EventsCome::Now);
+        (reports.join(" "), host.ledger.report_at())
+    };
+    let due = Some(Duration::from_millis(10_250));
+    assert_eq!(at(&mut host), (String::new(), due));
+    host.now = 11;
+    let due = Some(Duration::from_secs(130));
+    assert_eq!(at(&mut host), ("3 error".to_owned(), due));
+    host.now = 130;
+    assert_eq!(at(&mut host), ("129 signaled".to_owned(), None));
 }

@@ -204,6 +204,7 @@ proptest! {
         all in prop::collection::vec((0..4_000_i64, steps()), 1..40),
     ) {
         let mut ledger = Ledger::new(Filter::default(), RETENTION, at(0));
+        ledger.set_podman(false);
         let mut now = 0;
         let mut renderer = Renderer::default();
         let mut before = shown(&mut renderer, &mut ledger);

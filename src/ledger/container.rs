@@ -46,6 +46,8 @@ pub(super) enum Presence {
     Listed(u64),
     /// Listings lack it since this uptime. Whether it is removed is for its inspect to tell.
     Missing(Duration),
+    /// Listings lack it, but its inspect has told at this uptime that it is there.
+    Hidden(Duration),
     /// It is removed since this uptime, which may be before the exporter's start.
     Removed(SignedDuration),
     /// It is removed, shown no more, and only kept for late events.
@@ -55,7 +57,7 @@ pub(super) enum Presence {
 impl Presence {
     /// It is there, as far as is known.
     pub(super) fn stands(self) -> bool {
-        matches!(self, Self::Unlisted | Self::Listed(_) | Self::Missing(_))
+        !matches!(self, Self::Removed(_) | Self::Buried)
     }
 }
 

@@ -175,7 +175,7 @@ impl Ledger {
             unlisted_bytes: 0,
             seen: 0,
             open: BTreeSet::new(),
-            report_at: Duration::ZERO,
+            report_at: Duration::MAX,
             removals: Removals::default(),
             superseded_at: 0,
             revision: 0,
@@ -196,6 +196,11 @@ impl Ledger {
     /// Says whether it is Podman.
     pub fn set_podman(&mut self, podman: bool) {
         self.podman = Some(podman);
+    }
+
+    /// Whether it is Podman, or that is not known yet.
+    fn may_be_podman(&self) -> bool {
+        self.podman != Some(false)
     }
 
     /// Says how the Engine lays out cgroups, which the label `id` shows. While that is not known the
@@ -369,15 +374,14 @@ impl Ledger {
 
     /// Takes in an inspect.
     pub fn apply_inspect(&mut self, id: &str, inspected: &Inspected, times: &Asking) {
+        let podman = self.may_be_podman();
         if let Some(container) = self.containers.get_mut(id) {
             if matches!(container.presence(), Presence::Missing(_)) {
-                container.set_presence(Presence::Unlisted);
+                container.set_presence(Presence::Hidden(times.answered.uptime));
             }
             container.describe_by_inspect(inspected);
             container.join(&mut self.workloads, &inspected.labels, true);
-            let open = container
-                .runs
-                .apply_inspect(inspected, times, self.podman != Some(false));
+            let open = container.runs.apply_inspect(inspected, times, podman);
             let labels = || inspected.labels.clone();
             container.label(id, labels, true, self.layout, &self.filter);
             self.changed(id, open);
@@ -387,14 +391,13 @@ impl Ledger {
     /// Takes in that a container could not be inspected: what its event or the listing tells must
     /// do. Returns whether it may be tried again.
     pub fn inspect_failed(&mut self, id: &str, why: NotInspected, now: Now) -> bool {
+        let podman = self.may_be_podman();
         let Some(container) = self.containers.get_mut(id) else {
             return false;
         };
         let stands = container.stands();
         let why = if stands { why } else { NotInspected::Gone };
-        let open = container
-            .runs
-            .inspect_failed(why, now.uptime, self.podman == Some(true));
+        let open = container.runs.inspect_failed(why, now.uptime, podman);
         let is_missing = matches!(container.presence(), Presence::Missing(_));
         self.changed(id, open);
         if is_missing && why == NotInspected::Gone {
@@ -419,7 +422,6 @@ impl Ledger {
             self.lost += u64::from(std::mem::take(&mut container.runs.lost));
             if container.runs.is_open() {
                 self.open.insert(id.into());
-                self.report_at = Duration::ZERO;
             }
             self.removals.note(id, container);
         }

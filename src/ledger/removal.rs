@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::container::{Container, Presence};
 use super::exit::later;
+use super::run::LOOK_EVERY;
 use super::tolerance::LAST_INSPECT_COMES;
 use super::{Asking, Ledger, Now};
 
@@ -61,7 +62,7 @@ impl Ledger {
         for (id, container) in self.containers.iter_mut() {
             let is_missing = match container.presence() {
                 Presence::Listed(number) => number != self.listings,
-                Presence::Unlisted | Presence::Missing(_) => true,
+                Presence::Unlisted | Presence::Missing(_) | Presence::Hidden(_) => true,
                 Presence::Removed(_) | Presence::Buried => false,
             };
             if !is_missing {
@@ -76,6 +77,7 @@ impl Ledger {
                 _ if container.runs.is_settled() => gone.push(Box::<str>::from(id)),
                 Presence::Missing(since) if uptime < since + LAST_INSPECT_COMES => {}
                 Presence::Missing(_) => gone.push(id.into()),
+                Presence::Hidden(since) if uptime < since + LOOK_EVERY => {}
                 _ => {
                     container.set_presence(Presence::Missing(uptime));
                     missing.push(id.into());

@@ -98,7 +98,7 @@ impl Ledger {
     /// a while.
     pub fn report(&mut self, now: Now, events: EventsCome) -> Vec<ExitReport> {
         let mut all = std::mem::take(&mut self.overtaken);
-        let podman = self.podman == Some(true);
+        let podman = self.may_be_podman();
         let patience = events.patience_with_unseen();
         self.report_at = Duration::MAX;
         for id in std::mem::take(&mut self.open) {
@@ -114,6 +114,7 @@ impl Ledger {
                 runs.reported();
             }
             let is_over = |since: Duration| since + patience <= now.uptime;
+            // An exit that waits is not replaced by one that ended unseen.
             let is_another = !runs.waits() && runs.settle(self.started, is_over);
             let waits = due.is_none() && runs.lost == 0 && runs.is_open();
             let at = at.or_else(|| Some(runs.unseen_since()? + patience));
@@ -133,8 +134,8 @@ impl Ledger {
         all
     }
 
-    /// The uptime at which [`Ledger::report`] has something more to report, if nothing else happens before;
-    /// `None` if nothing waits.
+    /// The uptime at which [`Ledger::report`] has something more to report, if nothing has happened since
+    /// it was called; `None` if nothing waits.
     #[must_use]
     pub fn report_at(&self) -> Option<Duration> {
         (!self.open.is_empty()).then_some(self.report_at)

@@ -108,6 +108,14 @@ impl Play {
     }
 }
 
+fn inspect_of_one() -> Inspect {
+    let at = |ago: i64| (start() - SignedDuration::from_secs(ago)).to_string();
+    let state = json!({"Status": "exited", "ExitCode": 7, "StartedAt": at(9), "FinishedAt": at(1)});
+    Inspect {
+        body: json!({"Id": "c0", "State": state}).to_string().into_bytes(),
+    }
+}
+
 fn start() -> Timestamp {
     Timestamp::from_second(1_795_336_800).unwrap()
 }
@@ -364,4 +372,70 @@ fn a_proxy_that_refuses_three_inspects_is_asked_for_no_more() {
         }
         assert_eq!(inspected(&play).len(), asked, "{:?}", kind());
     }
+}
+
+#[test]
+fn an_inspect_that_hangs_delays_no_listing_but_those_of_the_first_one_do() {
+    let mut play = Play::new();
+    play.info(Ok(Info::default()));
+    play.list_exited(3);
+    // A stream that is opened wants another listing, which would have them all again.
+    play.step(Message::Stream(Line::Open));
+    assert_eq!(play.done, ["remembered"]);
+    assert!(play.core.wake_at() > play.now);
+    for id in ["c0", "c1", "c2"] {
+        play.inspect_failed(id, late());
+    }
+    assert!(play.done.contains(&"list".to_owned()), "{:?}", play.done);
+    play.list_exited(3);
+    play.wait(100);
+    // Now it is complete, and nothing waits for an inspect.
+    play.wait(900);
+    assert!(play.done.contains(&"inspect c0".to_owned()));
+    play.wait(14_500);
+    assert!(play.done.contains(&"list".to_owned()), "{:?}", play.done);
+}
+
+#[test]
+fn what_a_listing_shows_anew_is_inspected_at_once_whatever_was_in_vain_before() {
+    let mut play = Play::running();
+    play.list_exited(1);
+    for pause in [0, 1_000, 5_000] {
+        play.wait(pause);
+        play.inspect_failed("c0", late());
+    }
+    play.wait(1_000);
+    play.list_exited(1);
+    assert!(!play.done.contains(&"inspect c0".to_owned()));
+    // It has run again.
+    play.list(&json!([{"Id": "c0", "State": "exited", "Status": "Exited (7) 1 second ago"}]));
+    assert!(
+        play.done.contains(&"inspect c0".to_owned()),
+        "{:?}",
+        play.done
+    );
+}
+
+#[test]
+fn what_was_found_before_the_stream_was_proven_is_reported_soon_after() {
+    let mut play = Play::running();
+    play.step(Message::Stream(Line::Open));
+    let ended = json!([{"Id": "c0", "Image": "shop", "State": "exited", "Status": "Exited (7) 1 second ago"}]);
+    play.list(&ended);
+    play.step(Message::Inspected(
+        "c0".into(),
+        play.time(),
+        Ok(inspect_of_one()),
+    ));
+    play.wait(50);
+    play.step(Message::Remembered(Ok(Remembered::parse(b""))));
+    let mut waited = Duration::ZERO;
+    let begun = play.now;
+    while !play.done.contains(&"report c0".to_owned()) {
+        play.now = play.core.wake_at();
+        play.step(Message::Tick);
+        waited = play.now.saturating_sub(begun);
+        assert!(waited < Duration::from_secs(10), "{waited:?}");
+    }
+    assert!(waited > Duration::from_secs(2), "{waited:?}");
 }

@@ -76,13 +76,12 @@ impl Runs {
         is_last
     }
 
-    /// Since which uptime a run waits to be given up that ended unseen.
+    /// Since which uptime the first of the runs that ended unseen waits to be given up.
     pub(in crate::ledger) fn unseen_since(&self) -> Option<Duration> {
-        let since = self.awaited.iter().filter_map(|it| match it.what {
+        self.awaited.iter().find_map(|it| match it.what {
             Ended::Unseen(_, since) => Some(since),
             Ended::Last | Ended::Counted => None,
-        });
-        since.min()
+        })
     }
 
     /// Whether a run ended unseen, about which an inspect may tell when.

@@ -13,8 +13,9 @@ use super::super::{Asking, NotInspected};
 use super::awaited::{Ended, before};
 use super::{Began, Life, OVER, Report, Runs, Tried};
 
-/// A created container is inspected so often, since no event tells of a start that failed.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// A created container is inspected so often, since no event tells of a start that failed; and one that
+/// listings never have.
+pub(in crate::ledger) const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// What a listing leaves to do for a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +100,7 @@ impl Runs {
         let goes_on = matches!(self.life, Life::Running(began) if began.latest < soon);
         let exit = self.exit.as_ref().filter(|_| !goes_on);
         let mut again = self.explain(now, exit, called_off);
-        let shown = again.unwrap_or(now);
-        let is_behind = self.is_running() && exit.is_some_and(|exit| shown.of(exit).is_some());
+        let is_behind = self.is_running() && exit.is_some_and(|exit| now.of(exit).is_some());
         let earliest = now.span.map(|(earliest, _)| earliest);
         let by_event = exit.is_some_and(|exit| exit.died_at.is_some());
         if ahead && by_event && again.is_none() && earliest <= self.newest {

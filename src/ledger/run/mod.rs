@@ -29,7 +29,7 @@ use super::exit::{Course, Exit, SIGTERM, Source};
 use super::sighting::Sighting;
 
 use awaited::{Awaited, Ended};
-pub(super) use listing::Want;
+pub(super) use listing::{LOOK_EVERY, Want};
 
 /// The `die` event of a run whose order to others is forgotten, since the Engine's clock went back.
 pub(super) const FORGOTTEN: Option<Timestamp> = Some(Timestamp::MIN);
