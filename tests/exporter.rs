@@ -424,6 +424,25 @@ fn once_prints_metrics_for_the_textfile_collector() {
 }
 
 #[test]
+fn once_waits_for_all_that_it_has_asked() {
+    let engine = FakeEngine::start();
+    // They are inspected one after the other.
+    for number in 1..=3 {
+        let mut refused = Container::created(number, &format!("refused-{number}"));
+        (refused.code, refused.error) = (127, "no such file".to_owned());
+        if number == 2 {
+            engine.answer(&format!("/containers/{}/json", refused.id), Answer::Silence);
+        }
+        engine.put(refused);
+    }
+    let output = once(&engine.address(), &[]);
+    let metrics = Metrics::parse(&String::from_utf8(output.stdout).unwrap());
+    for name in ["refused-1", "refused-3"] {
+        has_exit(name, 127.0)(&metrics).unwrap();
+    }
+}
+
+#[test]
 fn once_fails_in_one_line() {
     let output = once("unix:///nowhere/docker.sock", &[]);
     assert_eq!(output.status.code(), Some(1));

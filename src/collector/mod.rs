@@ -142,7 +142,8 @@ impl Collector {
                         messages.push_back(all.send(&mut engine, &self.access, self.now()));
                     }
                 }
-                if published && listed {
+                // What was asked for is answered, and may tell more.
+                if published && listed && messages.is_empty() {
                     return self.core.outage().map_or(Ok(()), |why| Err(why.to_owned()));
                 }
             }
