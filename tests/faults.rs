@@ -383,23 +383,19 @@ fn silence_and_drips_end_at_the_deadline() {
 }
 
 #[test]
-fn an_answer_that_nobody_asked_for_spoils_one_listing_at_most() {
+fn answers_that_nobody_asked_for_are_not_taken_for_others() {
     let (engine, exporter) = start();
     let answer = good("{\"x\":1}");
-    let (mut said, mut worked_then) = (0.0, 0.0);
-    // It comes between two listings, or in the middle of one that does not mind: then once more.
-    let worked = exporter.until("a bad listing", |metrics| {
-        let worked = collections(metrics, "success");
-        if collections(metrics, "error") > 0.0 {
-            return Ok(worked);
-        }
-        if worked > worked_then {
-            let connections = engine.blurt(answer.as_bytes());
-            said += f64::from(u32::try_from(connections).unwrap());
-            worked_then = worked;
-        }
-        Err("no listing has failed".to_owned())
-    });
+    let mut said = 0;
+    for _ in 0..3 {
+        let worked = exporter.until("a text", |metrics| Ok(collections(metrics, "success")));
+        exporter.until("a listing", |metrics| {
+            let more = collections(metrics, "success") > worked;
+            more.then_some(()).ok_or("none yet".to_owned())
+        });
+        said += engine.blurt(answer.as_bytes());
+    }
+    let worked = exporter.until("a text", |metrics| Ok(collections(metrics, "success")));
     let failed = exporter.until("three good listings", |metrics| {
         is_up(metrics)?;
         match collections(metrics, "success") - worked {
@@ -407,7 +403,8 @@ fn an_answer_that_nobody_asked_for_spoils_one_listing_at_most() {
             more => Err(format!("{more} listings")),
         }
     });
-    assert!(failed <= said, "{failed} listings failed by {said} answers");
+    // One may come in the middle of a listing.
+    assert!(said >= 3 && failed <= 1.0, "{said}: {}", exporter.said());
 }
 
 #[test]
@@ -611,7 +608,7 @@ fn inspects_that_are_none_leave_the_code() {
 }
 
 #[test]
-fn an_inspect_of_another_container_is_not_believed_and_ends_its_connection() {
+fn an_inspect_of_another_container_is_not_believed() {
     let engine = FakeEngine::start();
     let [asked, other] = [1, 2].map(|number| Container::exited(number, "web", 3));
     engine.put(asked.clone());
@@ -625,9 +622,12 @@ fn an_inspect_of_another_container_is_not_believed_and_ends_its_connection() {
         let inspect = client.inspect(&asked.id, PATIENCE).unwrap();
         (inspect.of(&asked.id).is_ok(), engine.connections())
     };
-    assert_eq!([ask(), ask()], [(false, 1), (false, 2)]);
+    assert_eq!([ask(), ask()], [(false, 1), (false, 1)]);
     engine.answer_normally(&path);
-    assert_eq!([ask(), ask()], [(true, 3), (true, 3)]);
+    assert_eq!(ask(), (true, 1));
+    // What comes between two answers is not the next one.
+    engine.blurt(good("{}").as_bytes());
+    assert_eq!([ask(), ask()], [(true, 2), (true, 2)]);
 }
 
 fn endless_event(stream: &mut dyn Write) -> io::Result<()> {

@@ -120,7 +120,7 @@ pub struct Engine {
     connection: Option<Connection<Socket>>,
     connecting: Connecting,
     requests: IntCounter,
-    /// The last body that was read; kept for its memory.
+    /// The body that is read, or was read last.
     body: Vec<u8>,
     /// The last answer has begun, and is a good one.
     answered: bool,
@@ -176,13 +176,9 @@ impl Engine {
     /// [`Error`], after at most `within`; see [`Error::is_not_found`].
     pub fn inspect(&mut self, id: &str, within: Duration) -> Result<Inspect, Error> {
         self.get(&inspect_path(id), within, limits::INSPECT_BYTES)?;
-        let body = std::mem::take(&mut self.body);
-        let names_it = body.windows(id.len()).any(|it| it == id.as_bytes());
-        if !names_it {
-            // The next answer would be of another container, too.
-            self.connection = None;
-        }
-        Ok(Inspect { body })
+        Ok(Inspect {
+            body: std::mem::take(&mut self.body),
+        })
     }
 
     /// The Engine itself.
@@ -197,7 +193,7 @@ impl Engine {
     /// What the Engine remembers of its last events, of all types, since then.
     ///
     /// # Errors
-    /// [`Error`], after at most [`limits::INSPECT`].
+    /// [`Error`], after at most [`limits::REMEMBERED`].
     pub fn remembered(&mut self, since: Timestamp) -> Result<Remembered, Error> {
         let path = remembered::path(since, self.clock.now());
         let got = self.get(&path, limits::REMEMBERED, limits::REMEMBERED_BYTES);
@@ -246,7 +242,9 @@ impl Engine {
             path: path.to_owned(),
             kind,
         };
-        if let Some(connection) = self.connection.take() {
+        // What has come since the last answer, nobody asked for: it is not the next one.
+        let connection = self.connection.take();
+        if let Some(connection) = connection.filter(|it| it.get_ref().is_quiet()) {
             match self.exchange(connection, path, deadline, most) {
                 // It had been closed while idle: nothing of the request was answered.
                 Err(Kind::Http(error)) if error.closed_unanswered() => {}

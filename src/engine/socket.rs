@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
 use super::Address;
 use crate::deadline::Stream;
 
@@ -22,6 +25,17 @@ pub enum Socket {
 }
 
 impl Socket {
+    /// Whether nothing has come that was not read, nor the end.
+    pub(super) fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let peeked = match self {
+            Self::Unix(stream) => recv(stream, &mut byte, flags),
+            Self::Tcp(stream) => recv(stream, &mut byte, flags),
+        };
+        peeked.is_err_and(|error| error == Errno::AGAIN)
+    }
+
     fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Unix(stream) => Self::Unix(stream.try_clone()?),
