@@ -32,6 +32,9 @@ use log_line::ExitLine;
 /// which drops what is too much for it.
 const INBOX_BYTES: usize = 16 * 1024 * 1024;
 
+/// A single collection waits for inspects for no longer than this.
+const ONCE_WITHIN: Duration = Duration::from_secs(60);
+
 /// Messages that are taken from the inbox at once.
 const BATCH: usize = 1000;
 
@@ -93,7 +96,7 @@ impl Collector {
             }))?;
         }
         loop {
-            let until = self.started + self.core.wake_at().min(Duration::from_secs(3600));
+            let until = Instant::now() + self.rest();
             let until = askers.relieve().map_or(until, |at| at.min(until));
             let messages = inbox.take(BATCH, until);
             let messages = messages.into_iter().chain([Message::Tick]);
@@ -143,7 +146,8 @@ impl Collector {
                     }
                 }
                 // What was asked for is answered, and may tell more.
-                if published && listed && messages.is_empty() {
+                let waits = !messages.is_empty() && self.started.elapsed() < ONCE_WITHIN;
+                if published && listed && !waits {
                     return self.core.outage().map_or(Ok(()), |why| Err(why.to_owned()));
                 }
             }
@@ -212,11 +216,49 @@ impl Collector {
         self.core.published(self.now(), start.elapsed());
     }
 
+    /// How long nothing is to be done, if nothing comes.
+    fn rest(&self) -> Duration {
+        let rest = self.core.wake_at().saturating_sub(self.now().uptime);
+        rest.min(Duration::from_secs(3600))
+    }
+
     fn now(&self) -> Now {
         Now {
             uptime: self.started.elapsed() + self.skipped,
             engine: self.access.clock.now(),
             error: self.access.clock.error(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exporter_that_has_run_for_hours_rests_as_one_that_has_just_started() {
+        let config = Config::default();
+        let mut collector = Collector::new(&config, Arc::default(), Telemetry::new());
+        for hours in [0, 1, 2, 24 * 365] {
+            collector.skipped = Duration::from_secs(3600 * hours);
+            let now = collector.now();
+            collector.core.step(now, Message::Tick);
+            let unreachable = || crate::engine::Error {
+                path: String::new(),
+                kind: crate::engine::Kind::Unreachable {
+                    why: String::new(),
+                    denied: false,
+                },
+            };
+            collector.core.step(now, Message::Closed(unreachable()));
+            collector
+                .core
+                .step(now, Message::Listed(now, Err(unreachable())));
+            collector
+                .core
+                .step(now, Message::Info(Err(unreachable()), None));
+            let rest = collector.rest();
+            assert!(!rest.is_zero(), "after {hours} hours");
         }
     }
 }
