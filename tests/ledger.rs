@@ -772,9 +772,11 @@ fn containers_that_only_events_tell_of_have_an_end() {
         host.happen_to(&event);
     }
     assert_eq!(host.ledger.lost(), 5000);
-    // No listing has them, so there is room for others.
+    // No listing has them, nor an inspect, so there is room for others.
     host.now = 60;
-    host.list(&[]);
+    for id in host.list(&[]) {
+        host.fail(&id, NotInspected::Gone);
+    }
     let event = nobody(200_000, "die");
     host.happen_to(&event);
     assert_eq!(host.ledger.lost(), 5000);
@@ -1641,4 +1643,23 @@ fn reports_are_due_when_the_first_of_them_is() {
     assert_eq!(at(&mut host), ("3 error".to_owned(), due));
     host.now = 130;
     assert_eq!(at(&mut host), ("129 signaled".to_owned(), None));
+}
+
+#[test]
+fn what_is_left_to_report_beside_an_exit_is_due_in_its_turn() {
+    let mut host = Host::new();
+    host.ledger.set_podman(false);
+    host.now = 0;
+    host.list(&[]);
+    host.now = 12;
+    host.tell(Told::Event("start", 1, 0));
+    // A run has ended unseen, and another with its event.
+    host.inspect("c1", &inspect("running", 0, 10, 8));
+    host.tell(Told::Event("die", 12, 3));
+    host.fail("c1", NotInspected::Failed);
+    assert_eq!(host.reports(EventsCome::Now), ["3 error"]);
+    assert!(host.ledger.report_at() <= Some(Duration::from_secs(15)));
+    host.now = 15;
+    host.reports(EventsCome::Now);
+    assert_eq!((host.ledger.report_at(), host.ledger.lost()), (None, 1));
 }

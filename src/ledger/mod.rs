@@ -80,9 +80,9 @@ pub enum Next {
 /// Containers that are to be inspected, of a listing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Pending {
-    /// Those whose exit is new, or that the listing lacks.
+    /// Those of which the listing shows something new, or that it lacks.
     pub new: Vec<Box<str>>,
-    /// Those that the last attempt left unexplained, unless the next one is due later.
+    /// Those of which an inspect could tell more, and that were to be inspected before.
     pub unexplained: Vec<Box<str>>,
     /// Those that were created and may have failed to start.
     pub created: Vec<Box<str>>,
@@ -138,7 +138,7 @@ pub struct Ledger {
     retention: SignedDuration,
     started: Timestamp,
     listings: u64,
-    /// Containers that are known from events alone, and are not removed.
+    /// Containers that no listing has, and that are not removed.
     unlisted: usize,
     /// The bytes of the labels of those since the last listing.
     unlisted_bytes: usize,
@@ -422,6 +422,7 @@ impl Ledger {
             self.lost += u64::from(std::mem::take(&mut container.runs.lost));
             if container.runs.is_open() {
                 self.open.insert(id.into());
+                self.report_at = Duration::ZERO;
             }
             self.removals.note(id, container);
         }

@@ -54,7 +54,7 @@ fn signed(uptime: Duration) -> SignedDuration {
 
 impl Ledger {
     /// Takes note of containers that the last listing lacks. One that an event tells of, made since
-    /// or a moment before, may be too young for it. If a run would be lost with it, an inspect is to
+    /// or a moment before, may be too young for it. If not all that it did is reported, an inspect is to
     /// tell whether it is removed: returns those.
     pub(super) fn mark_missing(&mut self, times: &Asking) -> Vec<Box<str>> {
         let (mut missing, mut gone) = (Vec::new(), Vec::new());
@@ -68,8 +68,8 @@ impl Ledger {
             if !is_missing {
                 continue;
             }
+            self.unlisted += 1;
             if container.runs.is_ahead_of(times) {
-                self.unlisted += usize::from(container.presence() == Presence::Unlisted);
                 continue;
             }
             let uptime = times.answered.uptime;
@@ -96,6 +96,7 @@ impl Ledger {
             let at = later(now.engine, now.error);
             let open = container.runs.remove(at, now.uptime, false);
             container.set_presence(Presence::Removed(signed(now.uptime)));
+            self.unlisted = self.unlisted.saturating_sub(1);
             self.changed(id, open);
         }
     }
@@ -105,7 +106,7 @@ impl Ledger {
         let Some(container) = self.containers.get_mut(id).filter(|it| it.stands()) else {
             return;
         };
-        if container.presence() == Presence::Unlisted {
+        if !matches!(container.presence(), Presence::Listed(_)) {
             self.unlisted = self.unlisted.saturating_sub(1);
         }
         // It may have been before the exporter's start.

@@ -27,8 +27,8 @@ pub(super) const INSPECT_COMES: Duration = Duration::from_millis(250);
 /// The same on Podman, where only the inspect tells of the OOM killer, and may take a second.
 pub(super) const PODMAN_INSPECT_COMES: Duration = Duration::from_secs(3);
 
-/// The same where only the inspect can tell the code, or why it ended: several attempts have failed
-/// by then.
+/// The same where only the inspect can tell the code, or why it ended, or whether a container that
+/// listings lack is removed: several attempts have failed by then.
 pub(super) const LAST_INSPECT_COMES: Duration = Duration::from_secs(120);
 
 /// While events are followed, what is known to have ended waits so long for its `die` event.

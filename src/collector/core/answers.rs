@@ -176,6 +176,7 @@ impl Core {
         }
         if self.last_success.is_none() {
             self.ledger.set_started(Self::started(now));
+            self.progress = None;
         }
         self.last_success = Some(now);
         if self.info == InfoState::DueWhenUp {
@@ -241,6 +242,7 @@ impl Core {
         if !self.ledger.inspect_failed(id, why, now) {
             self.inspects.forget(id);
         }
+        self.publish_soon(now);
     }
 
     pub(super) fn take_info(&mut self, now: Now, result: Result<Info, Error>, owner: Option<u32>) {

@@ -113,7 +113,7 @@ impl Core {
             || self
                 .listing
                 .is_some_and(|asked| asked.uptime <= listed.uptime);
-        if waits && now.uptime < FIRST_TEXT.max(listed.uptime) {
+        if waits && now.uptime < listed.uptime + FIRST_TEXT {
             self.publish_at = Some(now.uptime + GATHER);
             return false;
         }

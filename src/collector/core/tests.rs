@@ -439,3 +439,35 @@ fn what_was_found_before_the_stream_was_proven_is_reported_soon_after() {
     }
     assert!(waited > Duration::from_secs(2), "{waited:?}");
 }
+
+#[test]
+fn the_first_text_waits_for_inspects_whatever_was_before_the_first_listing() {
+    // An event's inspect is answered before.
+    let mut play = Play::new();
+    play.info(Ok(Info::default()));
+    play.now = Duration::from_millis(5);
+    play.step(Message::Inspected(
+        "x".into(),
+        play.time(),
+        Ok(inspect_of_one()),
+    ));
+    play.now = Duration::from_millis(600);
+    play.list_exited(2);
+    play.wait(50);
+    assert!(
+        !play.done.contains(&"publish".to_owned()),
+        "{:?}",
+        play.done
+    );
+    // Docker comes late.
+    let mut play = Play::new();
+    play.info(Ok(Info::default()));
+    play.now = Duration::from_secs(25);
+    play.list_exited(2);
+    play.wait(50);
+    assert!(
+        !play.done.contains(&"publish".to_owned()),
+        "{:?}",
+        play.done
+    );
+}
