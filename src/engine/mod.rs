@@ -242,7 +242,7 @@ impl Engine {
             path: path.to_owned(),
             kind,
         };
-        // What has come since the last answer, nobody asked for: it is not the next one.
+        // Bytes that wait there already are no answer to this request.
         let connection = self.connection.take();
         if let Some(connection) = connection.filter(|it| it.get_ref().is_quiet()) {
             match self.exchange(connection, path, deadline, most) {

@@ -225,7 +225,8 @@ impl Container {
         now
     }
 
-    /// Takes in what a listing says of its names and age. The first one that has it numbers it.
+    /// Takes in what a listing says of its names and age. The first listing that has it
+    /// gives it its number.
     pub(super) fn describe(&mut self, listed: &Listed<'_>, seen: u64) {
         self.rename(&listed.name);
         self.set_image(&listed.image, false);

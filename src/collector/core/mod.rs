@@ -209,7 +209,9 @@ impl Core {
             InfoState::Due(at) => Some(at),
             InfoState::DueWhenUp | InfoState::Asked | InfoState::Settled => None,
         };
-        let stale = self.stale_at().filter(|_| self.shows_containers());
+        // Once a text is due, that is what is waited for.
+        let shows = self.shows_containers() && self.publish_at.is_none();
+        let stale = self.stale_at().filter(|_| shows);
         let all = [
             Some(list),
             info,

@@ -106,7 +106,7 @@ impl Core {
         let Some(listed) = self.last_success.filter(|_| !self.complete) else {
             return true;
         };
-        // Not since the listing came: to take in a long one takes longer.
+        // Counted from here, since taking in a long listing takes longer than `STUCK` alone.
         let progress = *self.progress.get_or_insert(now.uptime);
         let waits = (self.inspects.is_busy() && now.uptime < progress + STUCK)
             || self.info == InfoState::Asked
