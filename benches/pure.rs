@@ -87,7 +87,7 @@ impl Host {
     fn ledger(&self) -> Ledger {
         let mut ledger = empty();
         let containers = listing(&self.listing).expect("a listing");
-        let pending = ledger.apply_listing(&containers, &asking(0)).unexplained;
+        let pending = ledger.apply_listing(&containers, &asking(0)).new;
         assert_eq!(pending.len(), self.inspects.len(), "every exit is new");
         for (id, inspected) in &self.inspects {
             ledger.apply_inspect(id, inspected, &asking(0));
