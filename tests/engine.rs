@@ -13,6 +13,8 @@ mod dockerd;
 #[allow(dead_code)] // Shared with other tests, which use other parts of it.
 #[path = "support/exporter.rs"]
 mod exporter;
+#[path = "support/machine.rs"]
+mod machine;
 #[path = "support/metrics.rs"]
 mod metrics;
 #[path = "support/podman.rs"]
@@ -25,6 +27,8 @@ mod proxy;
 #[path = "support/waiting.rs"]
 mod waiting;
 
+#[path = "engine/alerting.rs"]
+mod alerting;
 #[path = "engine/daemon.rs"]
 mod daemon;
 #[path = "engine/event_log.rs"]
@@ -59,6 +63,8 @@ mod runs;
 mod stack;
 #[path = "engine/swarm.rs"]
 mod swarm;
+#[path = "engine/three_nodes.rs"]
+mod three_nodes;
 #[path = "engine/prometheus.rs"]
 mod with_prometheus;
 #[path = "engine/workloads.rs"]

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
+use crate::machine::{Machine, Switch};
 use crate::waiting::{PATIENCE, eventually, signal};
 
 /// The image that every container of the tests is made of, except the exporter's own.
@@ -38,8 +39,8 @@ pub(crate) struct Engine {
     daemon: Option<Child>,
     /// Options of this daemon alone.
     options: &'static [&'static str],
-    /// Whether the daemon gets a network of its own.
-    own_network: bool,
+    /// Where the daemon runs, if not on this machine.
+    machine: Option<Machine>,
     /// Whether the daemon left containers behind that run without one.
     orphans: bool,
 }
@@ -80,7 +81,16 @@ impl Engine {
     /// find its socket where any other one's is, in `/var/run`.
     pub(crate) fn private_with_network() -> Self {
         let mut engine = Self::absent();
-        engine.own_network = true;
+        engine.machine = Some(Machine::alone(&engine.folder));
+        engine.start();
+        engine.import_image();
+        engine
+    }
+
+    /// A private one on a machine of this number, running. Its containers find its socket in `/var/run`.
+    pub(crate) fn private_on(switch: &Switch, number: u8) -> Self {
+        let mut engine = Self::absent();
+        engine.machine = Some(Machine::joined(&engine.folder, switch, number));
         engine.start();
         engine.import_image();
         engine
@@ -103,7 +113,7 @@ impl Engine {
             prefix,
             daemon: None,
             options: &[],
-            own_network: false,
+            machine: None,
             orphans: false,
         }
     }
@@ -122,15 +132,9 @@ impl Engine {
             .append(true)
             .open(path("dockerd.log"))
             .unwrap();
-        let mut command = if self.own_network {
-            let mut command = Command::new("unshare");
-            let script =
-                "busybox ip link set lo up && mount --bind \"$0\" /run && exec dockerd \"$@\"";
-            let folder = self.folder.display().to_string();
-            command.args(["--net", "--mount", "--", "sh", "-c", script, &folder]);
-            command
-        } else {
-            Command::new("dockerd")
+        let mut command = match &self.machine {
+            Some(machine) => machine.command("dockerd"),
+            None => Command::new("dockerd"),
         };
         let daemon = command
             .args([
@@ -408,6 +412,7 @@ impl Drop for Engine {
             }
         }
         self.stop();
+        self.machine = None;
         unmount_below(&self.folder);
         if let Err(why) = fs::remove_dir_all(&self.folder) {
             eprintln!("{} stays behind: {why}", self.folder.display());

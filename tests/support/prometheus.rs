@@ -3,24 +3,28 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::dockerd::both;
 use crate::exporter::free_port;
+use crate::machine::Switch;
 use crate::waiting::{PATIENCE, eventually};
 
-/// A Prometheus that scrapes one exporter each second, and as often evaluates its rules; it ends with the test.
+/// A Prometheus that ends with the test.
 pub(crate) struct Prometheus {
     child: Child,
     port: u16,
+    /// The network that it is in, if that is not this machine's.
+    network: Option<Arc<Switch>>,
     agent: ureq::Agent,
 }
 
 impl Prometheus {
     /// Starts it on a free port of the loopback interface, with its data in that folder, and waits until it has scraped
-    /// the exporter on this port.
+    /// the exporter on this port. It scrapes each second, and evaluates its rules as often.
     pub(crate) fn start(folder: &Path, exporter: u16, rules: &str) -> Self {
         let prometheus = Self::start_with(
             folder,
@@ -40,18 +44,39 @@ impl Prometheus {
 
     /// The same with these entries of `scrape_configs`.
     pub(crate) fn start_with(folder: &Path, rules: &str, jobs: &str) -> Self {
-        let folder = folder.join("prometheus");
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("rules.yml"), rules).unwrap();
         let config = format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
-             rule_files: [rules.yml]\nscrape_configs:\n{jobs}"
+             rule_files: [alerts.yml]\nscrape_configs:\n{jobs}"
         );
+        Self::spawn(Command::new("prometheus"), None, folder, &config, rules)
+    }
+
+    /// Starts it in that network, with this configuration, whose rules are in `alerts.yml`.
+    pub(crate) fn start_on(
+        network: &Arc<Switch>,
+        folder: &Path,
+        config: &str,
+        rules: &str,
+    ) -> Self {
+        let command = network.command("prometheus");
+        Self::spawn(command, Some(network.clone()), folder, config, rules)
+    }
+
+    fn spawn(
+        mut command: Command,
+        network: Option<Arc<Switch>>,
+        folder: &Path,
+        config: &str,
+        rules: &str,
+    ) -> Self {
+        let folder = folder.join("prometheus");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("alerts.yml"), rules).unwrap();
         fs::write(folder.join("prometheus.yml"), config).unwrap();
         let port = free_port();
         let path = |name: &str| folder.join(name).display().to_string();
         let log = File::create(folder.join("log")).unwrap();
-        let child = Command::new("prometheus")
+        let child = command
             .args(["--config.file", &path("prometheus.yml")])
             .args(["--storage.tsdb.path", &path("data")])
             .args(["--web.listen-address", &format!("127.0.0.1:{port}")])
@@ -69,6 +94,7 @@ impl Prometheus {
         let prometheus = Self {
             child,
             port,
+            network,
             agent: config.build().new_agent(),
         };
         prometheus.until("its start", |prometheus| prometheus.query("vector(1)"));
@@ -135,10 +161,16 @@ impl Prometheus {
     /// Asks one of its API's paths; the answer's data.
     fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
         let url = format!("http://127.0.0.1:{}/api/v1/{path}", self.port);
-        let request = self.agent.get(url).query_pairs(parameters.iter().copied());
-        let answer = request
-            .call()
-            .and_then(|mut answer| answer.body_mut().read_to_string());
+        let request = || {
+            let request = self.agent.get(url).query_pairs(parameters.iter().copied());
+            request
+                .call()
+                .and_then(|mut answer| answer.body_mut().read_to_string())
+        };
+        let answer = match &self.network {
+            Some(network) => network.enter(request),
+            None => request(),
+        };
         let answer = answer.map_err(|e| format!("Prometheus does not answer: {e}"))?;
         let mut answer: Value =
             serde_json::from_str(&answer).map_err(|e| format!("{e}: {answer}"))?;
