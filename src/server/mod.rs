@@ -13,7 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tiny_http::{Header, Method, Request, Response, StatusCode};
 
-use crate::exposition::gzip;
+use crate::exposition::{Text, gzip};
 use crate::page;
 use crate::publication::Publication;
 use crate::telemetry::Telemetry;
@@ -151,7 +151,11 @@ fn content(method: &Method, url: &str, gzip: bool, site: &Site) -> Content {
     match path(url) {
         "/metrics" => {
             let own = site.telemetry.render() + &site.telemetry.render_process();
-            metrics(own, gzip, site)
+            let published = site.publication.get();
+            if *method == Method::Get {
+                site.publication.taken(&published);
+            }
+            metrics(published.text, own, gzip, site)
         }
         "/-/healthy" => Content::text(200, TEXT, "healthy\n"),
         "/-/ready" if site.publication.get().ready => Content::text(200, TEXT, "ready\n"),
@@ -166,8 +170,7 @@ fn content(method: &Method, url: &str, gzip: bool, site: &Site) -> Content {
 }
 
 /// What is published, shared by all who take it, and then the exporter's own metrics.
-fn metrics(own: String, gzip: bool, site: &Site) -> Content {
-    let text = site.publication.get().text;
+fn metrics(text: Arc<Text>, own: String, gzip: bool, site: &Site) -> Content {
     let (start, end) = if gzip {
         (gzip::HEADER.to_vec(), text.gzip_end(own.as_bytes()))
     } else {
