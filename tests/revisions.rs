@@ -123,13 +123,15 @@ impl Word {
     }
 
     fn labels(&self) -> Value {
-        if self.container < 2 {
-            json!({"com.docker.compose.project": "p", "com.docker.compose.service": "s",
-                   "com.docker.compose.container-number": "1"})
-        } else if self.container == 2 {
-            json!({"com.docker.swarm.service.name": "w", "com.docker.swarm.task.name": "w.1.t"})
-        } else {
-            json!({})
+        match self.container {
+            0 | 1 => {
+                json!({"com.docker.compose.project": "p", "com.docker.compose.service": "s",
+                       "com.docker.compose.container-number": "1"})
+            }
+            2 => {
+                json!({"com.docker.swarm.service.name": "w", "com.docker.swarm.task.name": "w.1.t"})
+            }
+            _ => json!({}),
         }
     }
 

@@ -212,6 +212,7 @@ fn has_parameter(target: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
     use crate::publication::Published;
@@ -281,6 +282,24 @@ mod tests {
             ("GET", "/favicon.ico", 404),
         ] {
             assert_eq!(code(method, url), want, "{method} {url}");
+        }
+        // What shows new workloads as 0 is reported as shown when it is taken.
+        let shown: Arc<AtomicU64> = Arc::default();
+        let calls = Arc::clone(&shown);
+        site.publication
+            .on_shown(move |revision| calls.store(revision, Ordering::Relaxed));
+        site.publication.set(Published {
+            unshown: Some(7),
+            ..site.publication.get()
+        });
+        for (method, url, want) in [
+            ("HEAD", "/metrics", 0),
+            ("POST", "/metrics", 0),
+            ("GET", "/", 0),
+            ("GET", "/metrics", 7),
+        ] {
+            code(method, url);
+            assert_eq!(shown.load(Ordering::Relaxed), want, "{method} {url}");
         }
         for gzip in [false, true] {
             let content = content(&Method::Get, "/metrics", gzip, &site);
