@@ -146,6 +146,7 @@ pub(crate) fn until_firing(prometheus: &Prometheus, what: &str, wanted: Wanted) 
     prometheus.until(what, |prometheus| {
         let now = firing(prometheus)?;
         if are(&now, wanted) {
+            println!("{what}: {now:#?}");
             Ok(now)
         } else {
             Err(format!("there should fire {wanted:?}, there fire {now:?}"))
@@ -227,5 +228,5 @@ pub(crate) fn must_work(docker_host: &str, command: &str) {
         "{command}: {}\n{said}",
         output.status
     );
-    println!("{command}\n{said}\n");
+    println!("{command}: {} lines", said.lines().count());
 }

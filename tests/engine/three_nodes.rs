@@ -18,9 +18,9 @@ const EXPORTER: &str = "docker-exit-exporter";
 const STACK: &str = "watch";
 const NODES: u8 = 3;
 /// Ends as soon as it is stopped.
-const RUN: &str = "trap 'exit 143' TERM; while :; do sleep 0.2; done";
+const RUN: &str = "echo ready; trap 'exit 143' TERM; while :; do sleep 0.2; done";
 /// An error of the program, which only looks like a failure.
-const RUN_AND_FAIL_AT_THE_END: &str = "trap 'exit 1' TERM; while :; do sleep 0.2; done";
+const RUN_AND_FAIL_AT_THE_END: &str = "echo ready; trap 'exit 1' TERM; while :; do sleep 0.2; done";
 const FAIL: &str = "echo no database; exit 3";
 
 /// The nodes, of which the first is the manager.
