@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::dockerd::both;
 use crate::prometheus::Prometheus;
+use crate::waiting::{PATIENCE, eventually};
 
 const RULES: &str = include_str!("../../deploy/alerts.yml");
 
@@ -212,21 +213,24 @@ pub(crate) fn docker_commands(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Runs a command as an operator does, by a shell, on the host whose Docker has this URL; it must succeed and print
-/// something besides a table's head.
+/// something besides a table's head. Not at once: `docker service logs` fails when a task is removed meanwhile.
 pub(crate) fn must_work(docker_host: &str, command: &str) {
-    let output = Command::new("sh")
-        .args(["-c", command])
-        .env("DOCKER_HOST", docker_host)
-        .stdin(Stdio::null())
-        .output()
-        .expect("there should be a shell");
-    let said = both(&output);
-    let mut lines = said.lines().filter(|line| !line.trim().is_empty());
-    let is_head = |line: &str| line.starts_with("CONTAINER ID ") || line.starts_with("ID ");
-    assert!(
-        output.status.success() && lines.any(|line| !is_head(line)),
-        "{command}: {}\n{said}",
-        output.status
-    );
-    println!("{command}: {} lines", said.lines().count());
+    let works = eventually(PATIENCE, || {
+        let output = Command::new("sh")
+            .args(["-c", command])
+            .env("DOCKER_HOST", docker_host)
+            .stdin(Stdio::null())
+            .output()
+            .expect("there should be a shell");
+        let said = both(&output);
+        let mut lines = said.lines().filter(|line| !line.trim().is_empty());
+        let is_head = |line: &str| line.starts_with("CONTAINER ID ") || line.starts_with("ID ");
+        if output.status.success() && lines.any(|line| !is_head(line)) {
+            println!("{command}: {} lines", said.lines().count());
+            Ok(())
+        } else {
+            Err(format!("{}\n{said}", output.status))
+        }
+    });
+    works.unwrap_or_else(|why| panic!("{command}: {why}"));
 }
