@@ -133,6 +133,27 @@ impl Swarm {
         });
     }
 
+    /// Waits until the next task of a service that fails is made, and waits for its start. Between a failure and that
+    /// there is a moment in which nobody can know whether there will be a next one.
+    fn until_replaced(&self, service: &str) {
+        self.prometheus.until("the next task", |_| {
+            let filter = format!("label=com.docker.swarm.service.name={service}");
+            let list = [
+                "ps",
+                "--all",
+                "--quiet",
+                "--filter=status=created",
+                "--filter",
+                &filter,
+            ];
+            let next = self
+                .nodes
+                .iter()
+                .find(|node| !node.docker(&list).is_empty());
+            next.map(|_| ()).ok_or("none is made".to_owned())
+        });
+    }
+
     /// Runs those commands of the runbooks of these services' alerts that begin like this, on the manager.
     fn try_runbooks(&self, service: &str, beginnings: &[&str]) {
         let commands = commands(&self.prometheus);
@@ -172,7 +193,7 @@ fn a_swarm_tells_of_services_that_fail_again_and_again() {
     swarm.create("stubborn", &[three], RUN_AND_FAIL_AT_THE_END);
     swarm.create("bad", &[three], RUN);
     swarm.create("removed", &[three], FAIL);
-    swarm.create("scaled", &[three], FAIL);
+    swarm.create("scaled", &["--restart-delay=3s"], FAIL);
     let health = [
         "--health-cmd=false",
         "--health-interval=500ms",
@@ -198,6 +219,7 @@ fn a_swarm_tells_of_services_that_fail_again_and_again() {
         swarm.try_runbooks(service, &look);
     }
     swarm.try_runbooks("bad", &["docker service rollback "]);
+    swarm.until_replaced("scaled");
     swarm.try_runbooks("scaled", &["docker service scale "]);
     swarm.docker(&["service", "rm", "removed"]);
     until_firing(prometheus, "the cured ones", &[(looping, "sick")]);
