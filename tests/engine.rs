@@ -51,6 +51,8 @@ mod inspect;
 mod latency;
 #[path = "engine/podman.rs"]
 mod on_podman;
+#[path = "engine/one_host.rs"]
+mod one_host;
 #[path = "engine/privileges.rs"]
 mod privileges;
 #[path = "engine/reasons.rs"]

@@ -9,7 +9,7 @@ use crate::dockerd::both;
 use crate::prometheus::Prometheus;
 use crate::waiting::{PATIENCE, eventually};
 
-const RULES: &str = include_str!("../../deploy/alerts.yml");
+pub(crate) const RULES: &str = include_str!("../../deploy/alerts.yml");
 
 /// So many times faster than in production everything happens in [`hasty_rules`]. Not more: Docker waits for up to 10 s
 /// before a restart is no longer a quick one, and what is five minutes there must be longer than that.

@@ -27,6 +27,8 @@ const FAIL: &str = "echo no database; exit 3";
 struct Swarm {
     prometheus: Prometheus,
     nodes: Vec<Engine>,
+    /// The last, so that the nodes are still joined when they end.
+    _switch: Arc<Switch>,
 }
 
 impl Swarm {
@@ -57,7 +59,11 @@ impl Swarm {
             &configuration(manager),
             &hasty_rules(),
         );
-        let swarm = Self { prometheus, nodes };
+        let swarm = Self {
+            prometheus,
+            nodes,
+            _switch: switch,
+        };
         swarm.until_scraped(&[1, 2, 3]);
         swarm
     }

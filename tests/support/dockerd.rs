@@ -268,6 +268,23 @@ impl Engine {
         }
     }
 
+    /// Runs a text as an operator does who is logged in where this Engine is.
+    ///
+    /// # Panics
+    ///
+    /// If it failed.
+    pub(crate) fn shell(&self, text: &str) -> String {
+        let output = Command::new("sh")
+            .args(["-c", text])
+            .env("DOCKER_HOST", self.url())
+            .stdin(Stdio::null())
+            .output()
+            .expect("there should be a shell");
+        let said = both(&output);
+        assert!(output.status.success(), "{text}: {said}");
+        said
+    }
+
     /// Sends one POST without a body, which is far cheaper than the client.
     ///
     /// # Panics

@@ -91,11 +91,15 @@ impl Exporter {
 
     /// Starts this copy of it.
     pub(crate) fn start_binary(binary: &Path, docker_host: &str, flags: &[&str]) -> Self {
-        Self::spawn(command(binary, docker_host), flags)
+        Self::spawn(command(binary, docker_host), free_port(), flags)
     }
 
-    fn spawn(mut command: Command, flags: &[&str]) -> Self {
-        let port = free_port();
+    /// Starts it on this port, where another one may have been before.
+    pub(crate) fn start_on(port: u16, docker_host: &str, flags: &[&str]) -> Self {
+        Self::spawn(command(Path::new(BINARY), docker_host), port, flags)
+    }
+
+    fn spawn(mut command: Command, port: u16, flags: &[&str]) -> Self {
         command
             .args([
                 "--address",
@@ -126,7 +130,7 @@ impl Exporter {
         shell
             .args(["-c", &format!("{limit} && exec \"$0\" \"$@\"")])
             .arg(BINARY);
-        Self::spawn(with_environment(shell, docker_host), &[])
+        Self::spawn(with_environment(shell, docker_host), free_port(), &[])
     }
 
     /// Its process, which is the one that serves unless it started without a socket.
