@@ -24,6 +24,10 @@ pub mod keys {
     pub const COMPOSE_NUMBER: &str = "com.docker.compose.container-number";
     /// `True` of a container of `docker compose run`.
     pub const COMPOSE_ONEOFF: &str = "com.docker.compose.oneoff";
+    /// `true` of a container that is to have no series, and whose exits are not to be counted.
+    pub const IGNORE: &str = "docker-exit-exporter.ignore";
+    /// The codes, separated by commas, with which a container ends when all is well.
+    pub const EXPECTED_CODES: &str = "docker-exit-exporter.expected-codes";
 }
 
 /// Which Docker labels become series labels: the value of `CONTAINER_LABELS`.

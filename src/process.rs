@@ -13,11 +13,10 @@ use prometheus::{Counter, IntGauge};
 /// Clock ticks in a second as `/proc` counts them: `USER_HZ`, fixed at 100 on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The start moves only if the clock of the host was set: it is calculated anew each time, in
-/// fractions of a second.
-const SAME_START: i64 = 2;
-
 /// Reads `/proc/self` at each scrape. What cannot be read keeps its last value.
+///
+/// When the process started is not read from there: `ProcSubset=pid` hides the uptime of the host
+/// that this would take, and lxcfs shows another one. It is the time at which this was made.
 #[derive(Debug)]
 pub(crate) struct Process {
     cpu_seconds: Counter,
@@ -30,7 +29,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Those of a process that has just started.
     pub(crate) fn new() -> prometheus::Result<Self> {
+        let start_seconds = IntGauge::new(
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+        )?;
+        start_seconds.set(now());
         Ok(Self {
             cpu_seconds: Counter::new(
                 "process_cpu_seconds_total",
@@ -49,10 +54,7 @@ impl Process {
                 "process_resident_memory_bytes",
                 "Resident memory size in bytes.",
             )?,
-            start_seconds: IntGauge::new(
-                "process_start_time_seconds",
-                "Start time of the process since unix epoch in seconds.",
-            )?,
+            start_seconds,
             threads: IntGauge::new("process_threads", "Number of OS threads in the process.")?,
         })
     }
@@ -71,17 +73,15 @@ impl Process {
 
     fn read(&self) {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        if let Some((ticks, started)) = cpu_and_start(&read("/proc/self/stat")) {
+        if let Some(ticks) = cpu_ticks(&read("/proc/self/stat")) {
             let seconds = ticks / TICKS_PER_SECOND;
             // Two scrapes at a time must not make it go back.
             self.cpu_seconds
                 .inc_by((seconds - self.cpu_seconds.get()).max(0.0));
-            if let Some(start) = start(&read("/proc/uptime"), started / TICKS_PER_SECOND) {
-                if (start - self.start_seconds.get()).abs() > SAME_START {
-                    self.start_seconds.set(start);
-                }
-            }
         }
+        // The clock was set back since: a start in the future would be wrong for sure.
+        let start = self.start_seconds.get().min(now());
+        self.start_seconds.set(start);
         let status = read("/proc/self/status");
         for (name, gauge, factor) in [
             ("VmSize:", &self.virtual_bytes, 1024),
@@ -136,24 +136,19 @@ pub(crate) fn max_threads() -> Option<usize> {
     of_cgroup.chain(of_user).min()
 }
 
-/// CPU time and start time in ticks, from the text of `/proc/PID/stat` (proc(5)).
-fn cpu_and_start(stat: &str) -> Option<(f64, f64)> {
+/// CPU time in ticks, from the text of `/proc/PID/stat` (proc(5)).
+fn cpu_ticks(stat: &str) -> Option<f64> {
     // The second field is the program's name in parentheses and may hold anything.
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
-    Some((field(14)? + field(15)?, field(22)?))
+    Some(field(14)? + field(15)?)
 }
 
-/// When it started, in seconds since 1970, if that was so many seconds after the system did, which
-/// has been up for as long as `/proc/uptime` says. (`/proc/stat` has the system's start, but is
-/// long where there are many cores.)
-fn start(uptime: &str, after_boot: f64) -> Option<i64> {
-    let up: f64 = uptime.split_whitespace().next()?.parse().ok()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    // It is of a size that a float holds exactly.
-    #[allow(clippy::cast_possible_truncation)]
-    Some((now.as_secs_f64() - up + after_boot).round() as i64)
+/// Seconds since 1970.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// The first number after `name` at the start of a line.
@@ -169,9 +164,9 @@ mod tests {
     #[test]
     fn proc_stat_with_a_hostile_name() {
         let stat = "7 (a) R (b c) S 1 7 7 0 -1 4194560 98 0 0 0 250 50 0 0 20 0 3 0 4711 8892416 1";
-        assert_eq!(cpu_and_start(stat), Some((300.0, 4711.0)));
-        assert_eq!(cpu_and_start("7 (a"), None);
-        assert_eq!(cpu_and_start("7 (a) S 1"), None);
+        assert_eq!(cpu_ticks(stat), Some(300.0));
+        assert_eq!(cpu_ticks("7 (a"), None);
+        assert_eq!(cpu_ticks("7 (a) S 1"), None);
     }
 
     #[test]
@@ -195,8 +190,18 @@ mod tests {
         assert_eq!(families.len(), 7);
         assert!(process.resident_bytes.get() > 0);
         assert!(process.open_fds.get() > 0);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let age = i64::try_from(now.as_secs()).unwrap() - process.start_seconds.get();
-        assert!((-2..3600).contains(&age), "it started {age} s ago");
+        let age = now() - process.start_seconds.get();
+        assert!((0..3600).contains(&age), "it started {age} s ago");
+    }
+
+    #[test]
+    fn the_start_is_never_in_the_future() {
+        let process = Process::new().unwrap();
+        process.start_seconds.set(now() + 3600);
+        process.collect();
+        assert!(process.start_seconds.get() <= now());
+        process.start_seconds.set(7);
+        process.collect();
+        assert_eq!(process.start_seconds.get(), 7, "it stays what it was");
     }
 }

@@ -1,7 +1,9 @@
 //! The finished text and what the page is made of, handed from the collector to the server.
 
+use std::fmt;
 use std::mem;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::exposition::Text;
 use crate::page::Snapshot;
@@ -15,13 +17,19 @@ pub struct Published {
     pub page: Arc<Snapshot>,
     /// A collection has worked since the start.
     pub ready: bool,
+    /// The newest revision of the counters whose text shows a workload as 0 that no scrape had taken;
+    /// `None` if there is no such workload.
+    pub unshown: Option<u64>,
 }
 
 /// The place where the text is left and taken. The lock is held for a pointer's copy only, never
 /// while anything is rendered or sent.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Publication {
     current: RwLock<Published>,
+    /// The newest revision of the counters that was reported as shown.
+    shown: AtomicU64,
+    on_shown: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
 }
 
 impl Publication {
@@ -33,10 +41,57 @@ impl Publication {
         drop(before); // Not under the lock: it may take a while.
     }
 
+    /// Says whom to call when a scrape takes workloads for the first time, with the revision of the
+    /// counters that it took.
+    pub fn on_shown(&self, call: impl Fn(u64) + Send + Sync + 'static) {
+        // There is one collector.
+        let _ = self.on_shown.set(Box::new(call));
+    }
+
+    /// Takes note that a scrape takes what was published.
+    pub fn taken(&self, published: &Published) {
+        let Some(revision) = published.unshown else {
+            return;
+        };
+        let is_news = self.shown.fetch_max(revision, Ordering::Relaxed) < revision;
+        if let Some(call) = self.on_shown.get().filter(|_| is_news) {
+            call(revision);
+        }
+    }
+
     /// What is published at this moment.
     #[must_use]
     pub fn get(&self) -> Published {
         let current = self.current.read();
         current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Debug for Publication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all = f.debug_struct("Publication");
+        all.field("current", &self.current).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn each_revision_is_reported_as_shown_once() {
+        let publication = Publication::default();
+        let calls: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let called = Arc::clone(&calls);
+        publication.on_shown(move |revision| called.lock().unwrap().push(revision));
+        for unshown in [None, Some(3), Some(3), Some(2), None, Some(7), Some(7)] {
+            publication.taken(&Published {
+                unshown,
+                ..Published::default()
+            });
+        }
+        assert_eq!(*calls.lock().unwrap(), [3, 7]);
     }
 }

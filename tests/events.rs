@@ -116,6 +116,33 @@ fn a_container_that_is_gone_at_once_is_known_from_its_events() {
 }
 
 #[test]
+fn a_workload_that_fails_before_the_first_scrape_is_seen_at_0_before() {
+    let engine = FakeEngine::start();
+    let exporter = follow(&engine);
+    let mut job = Container::running(1, "job");
+    job.image = "tools:2".to_owned();
+    engine.run(&job);
+    engine.end(&job, 5);
+    // It is counted before anybody has asked.
+    let counted = eventually(PATIENCE, || {
+        let said = exporter.said();
+        let is_said = said.contains("job (tools:2");
+        is_said.then_some(()).ok_or(said)
+    });
+    counted.unwrap_or_else(|said| panic!("the exit is not reported: {said}"));
+    let mut seen = Vec::new();
+    exporter.until("the exit is counted", |metrics| {
+        let error = [("image", "tools:2"), ("reason", "error")];
+        let count = metrics.value("container_exits_total", &error);
+        seen.extend(count);
+        (count == Some(1.0))
+            .then_some(())
+            .ok_or(format!("{count:?}"))
+    });
+    assert_eq!(seen.first(), Some(&0.0), "{seen:?}");
+}
+
+#[test]
 fn a_crash_loop_is_counted_round_by_round_and_its_last_exit_shown() {
     let engine = FakeEngine::start();
     let exporter = follow(&engine);

@@ -55,6 +55,8 @@ impl Host {
         let text = Value::Array(containers.to_vec()).to_string();
         let times = self.asking();
         let pending = self.ledger.apply_listing(&listing(&text).unwrap(), &times);
+        // A scrape takes new workloads at once.
+        self.ledger.shown(u64::MAX);
         [pending.new, pending.unexplained, pending.created].concat()
     }
 
@@ -129,7 +131,7 @@ impl Host {
     /// How many exits are counted, of all workloads and reasons.
     fn counted(&self) -> u64 {
         let workloads = self.ledger.workloads();
-        workloads.iter().flat_map(|(_, exits)| exits).sum()
+        workloads.iter().flat_map(|(_, counts)| counts.exits).sum()
     }
 
     fn labels(&self) -> Vec<&str> {

@@ -52,7 +52,7 @@ fn told(engine: &str) -> (BTreeMap<String, usize>, u64) {
     }
     let all: usize = told.values().sum();
     assert_eq!(all as u64 + ledger.lost(), died, "{engine}: {told:?}");
-    let counted: u64 = ledger.workloads().iter().flat_map(|(_, it)| it).sum();
+    let counted: u64 = ledger.workloads().iter().flat_map(|(_, it)| it.exits).sum();
     assert_eq!(counted, all as u64, "{engine}");
     (told, ledger.lost())
 }

@@ -74,6 +74,8 @@ enum Step {
     Report(EventsCome),
     Layout(bool),
     Expire,
+    /// A scrape takes what is shown.
+    Scrape,
 }
 
 fn words() -> impl Strategy<Value = Word> {
@@ -106,6 +108,7 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => prop::sample::select(&COME[..]).prop_map(Step::Report),
         1 => any::<bool>().prop_map(Step::Layout),
         1 => Just(Step::Expire),
+        1 => Just(Step::Scrape),
     ]
 }
 
@@ -120,11 +123,15 @@ impl Word {
     }
 
     fn labels(&self) -> Value {
-        if self.container < 2 {
-            json!({"com.docker.compose.project": "p", "com.docker.compose.service": "s",
-                   "com.docker.compose.container-number": "1"})
-        } else {
-            json!({})
+        match self.container {
+            0 | 1 => {
+                json!({"com.docker.compose.project": "p", "com.docker.compose.service": "s",
+                       "com.docker.compose.container-number": "1"})
+            }
+            2 => {
+                json!({"com.docker.swarm.service.name": "w", "com.docker.swarm.task.name": "w.1.t"})
+            }
+            _ => json!({}),
         }
     }
 
@@ -225,6 +232,11 @@ proptest! {
                     ledger.report(time(now), *events);
                 }
                 Step::Layout(known) => ledger.set_layout(known.then(Layout::default)),
+                Step::Scrape => {
+                    let unshown = ledger.workloads().unshown();
+                    ledger.shown(unshown.unwrap_or_default());
+                    prop_assert_eq!(ledger.workloads().unshown(), None);
+                }
                 Step::Expire => {
                     ledger.expire(uptime);
                     let next = ledger.next_expiry();
@@ -248,7 +260,10 @@ proptest! {
         ledger.report(time(now), EventsCome::Never);
         prop_assert!(ledger.report_at().is_none());
         ledger.expire(uptime + RETENTION);
+        ledger.shown(u64::MAX);
         prop_assert_eq!(ledger.exits().count() + ledger.last_exits().count(), 0);
+        ledger.find_superseded();
+        prop_assert_eq!(ledger.slots().count(), 0);
         prop_assert_eq!(ledger.next_expiry(), None);
     }
 }

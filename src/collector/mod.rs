@@ -88,6 +88,10 @@ impl Collector {
         let askers = Askers::new(self.access.clone(), Arc::clone(&inbox));
         let hangup = Hangup::default();
         let (follow, since) = mpsc::channel();
+        let shown = Arc::clone(&inbox);
+        // It weighs nothing, so that no client waits for it.
+        self.publication
+            .on_shown(move |revision| shown.push(Message::Shown(revision), 0));
         if self.events {
             let (access, inbox) = (self.access.clone(), Arc::clone(&inbox));
             let hangup = hangup.clone();
@@ -212,6 +216,7 @@ impl Collector {
             text,
             page: Arc::new(Snapshot::new(self.core.host(), containers)),
             ready: self.core.is_ready(),
+            unshown: self.core.ledger().workloads().unshown(),
         });
         self.core.published(self.now(), start.elapsed());
     }

@@ -43,6 +43,19 @@ impl Identity {
 }
 
 impl EngineInfo {
+    /// What kind of Engine it is: `docker` or `podman`; empty if it has not answered yet.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        let podman = self.info.as_ref().is_some_and(|info| info.podman);
+        if podman || self.identity.is_podman() {
+            "podman"
+        } else if self.info.is_some() || !self.identity.server.is_empty() {
+            "docker"
+        } else {
+            ""
+        }
+    }
+
     /// The Engine's version: by `/info`, or else by the head of its answers
     /// (`Docker/28.5.2 (linux)`), which passes through a proxy that refuses `/info`.
     #[must_use]
@@ -59,6 +72,10 @@ impl EngineInfo {
 /// What `/info` says of the Engine as a whole.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Info {
+    /// `Name`: the host's name.
+    pub name: String,
+    /// `Swarm.NodeID`; empty if the host is in no Swarm.
+    pub node_id: String,
     /// `ServerVersion`.
     pub version: String,
     /// `CgroupDriver`: `cgroupfs`, `systemd` or `none`.
@@ -84,6 +101,8 @@ impl Info {
     /// If it is not a JSON object.
     pub fn parse(text: &str) -> serde_json::Result<Self> {
         let [
+            name,
+            swarm,
             version,
             driver,
             cgroup_version,
@@ -95,6 +114,8 @@ impl Info {
         ] = fields(
             text,
             [
+                "Name",
+                "Swarm",
                 "ServerVersion",
                 "CgroupDriver",
                 "CgroupVersion",
@@ -109,7 +130,10 @@ impl Info {
             let text = raw.and_then(super::value::text);
             text.unwrap_or_default().into_owned()
         };
+        let [node_id] = super::value::fields_of(swarm, ["NodeID"]);
         Ok(Self {
+            name: text(name),
+            node_id: text(node_id),
             version: text(version),
             cgroup_driver: text(driver),
             cgroup_version: text(cgroup_version),

@@ -223,6 +223,36 @@ pub struct Inspected {
     pub stop_signal: Option<u8>,
     /// `HostConfig.CgroupParent`; empty for the default.
     pub cgroup_parent: String,
+    /// `HostConfig.RestartPolicy.Name`; absent for `no`.
+    pub restart_policy: Option<RestartPolicy>,
+}
+
+/// When the Engine starts a container again that has ended (moby `container/restart_policy`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// Whatever its code is, and when the daemon starts.
+    Always,
+    /// The same, unless someone has stopped it.
+    UnlessStopped,
+    /// If its code is not 0, up to a number of times.
+    OnFailure,
+}
+
+impl RestartPolicy {
+    /// The Engine's word for it, which is the value of the label `policy`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::UnlessStopped => "unless-stopped",
+            Self::OnFailure => "on-failure",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        let all = [Self::Always, Self::UnlessStopped, Self::OnFailure];
+        all.into_iter().find(|policy| policy.name() == word)
+    }
 }
 
 impl Inspected {
@@ -272,7 +302,8 @@ impl Inspected {
         let [image, docker_labels, stop_signal] =
             fields_of(config, ["Image", "Labels", "StopSignal"]);
         let [health] = fields_of(health, ["Status"]);
-        let [cgroup_parent] = fields_of(host_config, ["CgroupParent"]);
+        let [cgroup_parent, policy] = fields_of(host_config, ["CgroupParent", "RestartPolicy"]);
+        let [policy] = fields_of(policy, ["Name"]);
         let text = |raw: Option<&'_ RawValue>| Some(super::value::text(raw?)?.into_owned());
         let time = |raw| timestamp(&text(raw)?);
         let error = error.and_then(|raw| text_within(raw, limits::ERROR_BYTES));
@@ -294,6 +325,7 @@ impl Inspected {
             labels: labels(docker_labels),
             stop_signal: text(stop_signal).and_then(|name| signal::number(&name)),
             cgroup_parent: text(cgroup_parent).unwrap_or_default(),
+            restart_policy: text(policy).and_then(|word| RestartPolicy::parse(&word)),
         })
     }
 }

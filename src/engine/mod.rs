@@ -26,7 +26,7 @@ pub use clock::{Clock, SAME_CLOCK};
 pub use error::{Complaint, Error, Kind};
 pub use event::{Action, Event};
 pub use info::{EngineInfo, Identity, Info};
-pub use json::{Inspected, Listed, listing};
+pub use json::{Inspected, Listed, RestartPolicy, listing};
 pub use remembered::Remembered;
 pub use signal::{Signals, signal_name};
 use socket::Connecting;

@@ -2,8 +2,6 @@
 
 use std::fmt::{Display, Write};
 
-use crate::reason::Reason;
-
 pub(super) const UP: Family = Family {
     name: "docker_up",
     kind: "gauge",
@@ -20,7 +18,7 @@ pub(super) const CONTAINERS: Family = Family {
     help: "Containers on this host by state.",
 };
 /// The families of containers.
-pub(super) const OF_CONTAINERS: [Family; 9] = [
+pub(super) const OF_CONTAINERS: [Family; 11] = [
     Family {
         name: "container_exit_code",
         kind: "gauge",
@@ -44,7 +42,17 @@ pub(super) const OF_CONTAINERS: [Family; 9] = [
     Family {
         name: "container_exit_superseded",
         kind: "gauge",
-        help: "Whether a newer container of the same service and slot or number stands on this host.",
+        help: "Whether there is, or has been, a newer container of the same service and slot or number on this host.",
+    },
+    Family {
+        name: "container_exit_removed",
+        kind: "gauge",
+        help: "Whether the container is removed, and its exit is only shown for a while.",
+    },
+    Family {
+        name: "container_restart_policy",
+        kind: "gauge",
+        help: "The policy by which Docker restarts the container; always 1, none for no.",
     },
     Family {
         name: "container_restart_count",
@@ -74,15 +82,28 @@ pub(super) const TIMESTAMP: usize = 1;
 pub(super) const DURATION: usize = 2;
 pub(super) const REASON: usize = 3;
 pub(super) const SUPERSEDED: usize = 4;
-pub(super) const RESTART_COUNT: usize = 5;
-pub(super) const LAST_CODE: usize = 6;
-pub(super) const LAST_TIMESTAMP: usize = 7;
-pub(super) const LAST_REASON: usize = 8;
+pub(super) const REMOVED: usize = 5;
+pub(super) const POLICY: usize = 6;
+pub(super) const RESTART_COUNT: usize = 7;
+pub(super) const LAST_CODE: usize = 8;
+pub(super) const LAST_TIMESTAMP: usize = 9;
+pub(super) const LAST_REASON: usize = 10;
+
+pub(super) const SLOTS: Family = Family {
+    name: "container_slot_created_timestamp_seconds",
+    kind: "gauge",
+    help: "When the newest container of a Swarm service's slot on this host was made, in seconds since 1970.",
+};
 
 pub(super) const EXITS: Family = Family {
     name: "container_exits_total",
     kind: "counter",
     help: "Exits of a workload's containers since the exporter started, by reason.",
+};
+pub(super) const OOM_KILLS: Family = Family {
+    name: "container_oom_kills_total",
+    kind: "counter",
+    help: "How often the OOM killer came to a workload's containers since the exporter started, also for a child of one that runs on.",
 };
 
 /// A metric family.
@@ -109,23 +130,16 @@ impl Family {
         end(text, value);
     }
 
-    pub(super) fn sample_with_reason(
+    /// A sample with one more label, whose value needs no escapes.
+    pub(super) fn sample_with(
         &self,
         text: &mut String,
         labels: &str,
-        reason: Reason,
-        value: u64,
+        (name, word): (&str, &str),
+        value: impl Display,
     ) {
         let comma = if labels.is_empty() { "" } else { "," };
-        for part in [
-            self.name,
-            "{",
-            labels,
-            comma,
-            "reason=\"",
-            reason.name(),
-            "\"}",
-        ] {
+        for part in [self.name, "{", labels, comma, name, "=\"", word, "\"}"] {
             text.push_str(part);
         }
         end(text, value);

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::EngineInfo;
 use crate::labels::push_label;
-use crate::ledger::{Entry, Exit, Ledger};
+use crate::ledger::{Entry, Ledger};
 use crate::reason::Reason;
 
 pub(crate) use text::Segment;
@@ -24,7 +24,8 @@ pub use text::Text;
 
 use family::{
     CODE, CONTAINERS, DURATION, ENGINE_INFO, EXITS, LAST_CODE, LAST_REASON, LAST_TIMESTAMP,
-    OF_CONTAINERS, REASON, RESTART_COUNT, SUPERSEDED, TIMESTAMP, UP,
+    OF_CONTAINERS, OOM_KILLS, POLICY, REASON, REMOVED, RESTART_COUNT, SLOTS, SUPERSEDED, TIMESTAMP,
+    UP,
 };
 
 /// So many containers are to be in one piece of the text, at least and at most, where there are as
@@ -43,6 +44,8 @@ pub struct Renderer {
     host: Arc<Segment>,
     heads: Vec<Arc<Segment>>,
     groups: Vec<Group>,
+    /// With the revision that it was made of, as the next.
+    slots: (Arc<Segment>, u64),
     workloads: (Arc<Segment>, u64),
     last: Arc<Text>,
 }
@@ -74,6 +77,12 @@ impl Renderer {
                 segments.extend(pieces.peek().map(|_| Arc::clone(head)));
                 segments.extend(pieces.cloned());
             }
+            let (piece, revision) = &mut self.slots;
+            if *revision != ledger.slots_revision() {
+                *revision = ledger.slots_revision();
+                replace(piece, slots(ledger));
+            }
+            segments.push(Arc::clone(piece));
         }
         let (piece, revision) = &mut self.workloads;
         if *revision != ledger.workloads().revision() {
@@ -154,10 +163,10 @@ impl Samples {
         }
         let mut samples = Self::default();
         for (number, family) in samples.families.iter_mut().enumerate() {
-            family.reserve_exact(if number < LAST_CODE {
-                room
-            } else {
-                room_of_last
+            family.reserve_exact(match number {
+                POLICY => 0, // Most have none.
+                ..LAST_CODE => room,
+                _ => room_of_last,
             });
         }
         for entry in ledger.entries(slots) {
@@ -175,8 +184,10 @@ impl Samples {
         self.add(CODE, labels, exit.code);
         self.add(TIMESTAMP, labels, exit.finished_at.map(seconds));
         self.add(DURATION, labels, exit.duration.map(Seconds));
-        self.add_reason(REASON, labels, exit);
+        self.add_reason(REASON, entry);
         self.add(SUPERSEDED, labels, Some(u8::from(entry.superseded)));
+        self.add(REMOVED, labels, Some(u8::from(entry.removed)));
+        self.add_policy(entry);
         self.add(RESTART_COUNT, labels, exit.restart_count);
     }
 
@@ -184,7 +195,8 @@ impl Samples {
         let Entry { labels, exit, .. } = entry;
         self.add(LAST_CODE, labels, exit.code);
         self.add(LAST_TIMESTAMP, labels, exit.finished_at.map(seconds));
-        self.add_reason(LAST_REASON, labels, exit);
+        self.add_reason(LAST_REASON, entry);
+        self.add_policy(entry);
     }
 
     fn add(&mut self, family: usize, labels: &str, value: Option<impl Display>) {
@@ -194,10 +206,19 @@ impl Samples {
     }
 
     /// A run that ended unseen has no code, and so no reason.
-    fn add_reason(&mut self, family: usize, labels: &str, exit: &Exit) {
-        if exit.code.is_some() {
+    fn add_reason(&mut self, family: usize, entry: &Entry<'_>) {
+        if entry.exit.code.is_some() {
             let text = &mut self.families[family];
-            OF_CONTAINERS[family].sample_with_reason(text, labels, exit.reason, 1);
+            let reason = ("reason", entry.reason.name());
+            OF_CONTAINERS[family].sample_with(text, entry.labels, reason, 1);
+        }
+    }
+
+    fn add_policy(&mut self, entry: &Entry<'_>) {
+        if let Some(policy) = entry.restart_policy {
+            let text = &mut self.families[POLICY];
+            let policy = ("policy", policy.name());
+            OF_CONTAINERS[POLICY].sample_with(text, entry.labels, policy, 1);
         }
     }
 }
@@ -218,17 +239,29 @@ fn host(up: bool, fresh: bool, engine: &EngineInfo, ledger: &Ledger) -> String {
     text
 }
 
-fn workloads(ledger: &Ledger) -> String {
+fn slots(ledger: &Ledger) -> String {
     let mut text = String::new();
-    for (labels, counts) in ledger.workloads().iter() {
-        for (reason, count) in Reason::ALL.into_iter().zip(counts) {
-            EXITS.sample_with_reason(&mut text, labels, reason, *count);
+    for (labels, created) in ledger.slots() {
+        if text.is_empty() {
+            text = SLOTS.head();
         }
-    }
-    if !text.is_empty() {
-        text.insert_str(0, &EXITS.head());
+        SLOTS.sample(&mut text, labels, seconds(created));
     }
     text
+}
+
+fn workloads(ledger: &Ledger) -> String {
+    if ledger.workloads().is_empty() {
+        return String::new();
+    }
+    let (mut exits, mut oom_kills) = (EXITS.head(), OOM_KILLS.head());
+    for (labels, counts) in ledger.workloads().published() {
+        for (reason, count) in Reason::ALL.into_iter().zip(counts.exits) {
+            EXITS.sample_with(&mut exits, labels, ("reason", reason.name()), count);
+        }
+        OOM_KILLS.sample(&mut oom_kills, labels, counts.oom_kills);
+    }
+    exits + &oom_kills
 }
 
 fn seconds(time: Timestamp) -> Seconds {
@@ -243,7 +276,10 @@ fn engine_labels(engine: &EngineInfo) -> String {
         ("architecture", &info.architecture),
         ("cgroup_driver", &info.cgroup_driver),
         ("cgroup_version", &info.cgroup_version),
+        ("engine", engine.kind()),
         ("kernel_version", &info.kernel_version),
+        ("name", &info.name),
+        ("node_id", &info.node_id),
         ("operating_system", &info.operating_system),
         ("version", engine.version()),
     ] {
@@ -313,7 +349,7 @@ mod tests {
             },
             info: None,
         };
-        let want = r#"api_version="1.51",version="28.5.2+dfsg4""#;
+        let want = r#"api_version="1.51",engine="docker",version="28.5.2+dfsg4""#;
         assert_eq!(engine_labels(&engine), want);
         assert_eq!(engine_labels(&EngineInfo::default()), "");
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cgroup::Layout;
-use crate::engine::{Action, Event, Inspected, Labels, Listed};
-use crate::labels::{self, Filter};
+use crate::engine::{Action, Event, Inspected, Labels, Listed, RestartPolicy};
+use crate::labels::{self, Filter, keys};
+use crate::reason::Reason;
 
 use super::exit::Exit;
 use super::place::{Birth, Place};
@@ -27,6 +28,8 @@ pub(super) struct Container {
     /// What it holds of a service; `None` if it is of none.
     place: Option<Place>,
     birth: Birth,
+    restart_policy: Option<RestartPolicy>,
+    wishes: Wishes,
     /// Its Docker labels were seen.
     introduced: bool,
     /// A newer container holds its place, or has held it.
@@ -79,6 +82,15 @@ struct Rendered {
     source: Option<Box<Labels>>,
 }
 
+/// What its Docker labels want of this exporter.
+#[derive(Debug, Default)]
+struct Wishes {
+    /// It is not to be shown, and its exits are not to be counted.
+    ignore: bool,
+    /// The codes with which it ends when all is well, besides 0.
+    expected_codes: Box<[i64]>,
+}
+
 /// The workload that its exits are counted for.
 #[derive(Debug, Default)]
 enum Workload {
@@ -96,6 +108,18 @@ struct Hides {
     code: bool,
     signal: bool,
     duration: bool,
+}
+
+impl Wishes {
+    fn of(labels: &Labels) -> Self {
+        let label = |key: &str| labels.get(key).map_or("", |value| value.trim());
+        let codes = label(keys::EXPECTED_CODES).split(',');
+        Self {
+            ignore: label(keys::IGNORE).eq_ignore_ascii_case("true"),
+            // What is no number is no code that anything ends with.
+            expected_codes: codes.filter_map(|code| code.trim().parse().ok()).collect(),
+        }
+    }
 }
 
 impl Container {
@@ -136,12 +160,31 @@ impl Container {
         matches!(self.workload, Workload::Unknown)
     }
 
+    /// Whether a Docker label wants it neither shown nor counted.
+    pub(super) fn is_ignored(&self) -> bool {
+        self.wishes.ignore
+    }
+
+    /// Why a run of it ended, with the codes in mind that its labels expect.
+    pub(super) fn reason_of(&self, exit: &Exit) -> Reason {
+        let expected = |code| self.wishes.expected_codes.contains(&code);
+        match exit.reason {
+            Reason::OomKilled | Reason::Signaled | Reason::Error
+                if exit.code.is_some_and(expected) =>
+            {
+                Reason::Completed
+            }
+            reason => reason,
+        }
+    }
+
     /// Counts it to its workload, from which it does not part, as soon as that is known. The name of
     /// its image is `certain` if nobody will ever know a better one.
     pub(super) fn join(&mut self, workloads: &mut Workloads, labels: &Labels, certain: bool) {
         // A listing shows the image's id once the tag has moved on.
         let named = self.image.configured || !self.image.name.starts_with("sha256:");
-        if self.lacks_workload() && (named || certain || workloads::is_of_service(labels)) {
+        let known = named || certain || workloads::is_of_service(labels);
+        if self.lacks_workload() && known && !self.is_ignored() {
             let key = workloads::key(labels, &self.image.name);
             let joined = workloads.join(&key);
             self.workload = joined.map_or(Workload::Refused, Workload::Joined);
@@ -168,6 +211,18 @@ impl Container {
         self.introduced = true;
         self.service = workloads::service(labels).into();
         self.place = Place::of(labels);
+        self.wishes = Wishes::of(labels);
+    }
+
+    /// Its place, if it is there or its exit may be shown.
+    pub(super) fn place(&self) -> Option<Place> {
+        let hidden = self.presence == Presence::Buried || self.is_ignored();
+        self.place.filter(|_| !hidden)
+    }
+
+    /// When it was made, as far as it is known.
+    pub(super) fn created(&self) -> Option<Timestamp> {
+        self.birth.time()
     }
 
     /// Whether its Docker labels were seen.
@@ -361,6 +416,7 @@ impl Container {
             self.cgroup_parent = inspected.cgroup_parent.as_str().into();
             self.labels.current = false;
         }
+        self.restart_policy = inspected.restart_policy;
         self.birth.exact = inspected.created.or(self.birth.exact);
         self.hide(&inspected.labels);
     }
@@ -371,6 +427,7 @@ impl Container {
         let removed = self.removed().is_some();
         // One that ended unseen is found without labels: the next listing tells them.
         let hidden = self.presence == Presence::Buried
+            || self.is_ignored()
             || (removed && self.runs.is_running())
             || self.labels.text.is_empty();
         (!hidden).then_some(Entry {
@@ -381,8 +438,10 @@ impl Container {
             service: &self.service,
             removed,
             superseded: self.superseded,
+            restart_policy: self.restart_policy,
             runs: self.runs.is_running(),
             last_event: self.runs.newest(),
+            reason: self.reason_of(exit),
             exit,
         })
     }

@@ -12,17 +12,18 @@ mod sighting;
 mod tolerance;
 mod workloads;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cgroup::Layout;
-use crate::engine::{Action, Event, Inspected, Listed, SAME_CLOCK, State};
+use crate::engine::{Action, Event, Inspected, Labels, Listed, RestartPolicy, SAME_CLOCK, State};
 use crate::labels::Filter;
+use crate::reason::Reason;
 
-use container::Presence;
+use container::{Container, Presence};
 use containers::{Containers, SLOTS};
 pub use exit::Exit;
 use exit::later;
@@ -30,7 +31,7 @@ use place::{Birth, Place};
 use removal::Removals;
 pub use report::{EventsCome, ExitReport};
 use run::Want;
-pub use workloads::Workloads;
+pub use workloads::{Counts, Workloads};
 
 /// A moment, by two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,10 +106,14 @@ pub struct Entry<'a> {
     pub removed: bool,
     /// A newer container holds its place in a service, or has held it.
     pub superseded: bool,
+    /// By what Docker restarts it; absent if it does not, or that is not known yet.
+    pub restart_policy: Option<RestartPolicy>,
     /// It runs again.
     pub runs: bool,
     /// When it did something last, by its events.
     pub last_event: Option<Timestamp>,
+    /// Why its last run ended, with the codes in mind that its labels expect.
+    pub reason: Reason,
     /// How its last run ended.
     pub exit: &'a Exit,
 }
@@ -127,6 +132,10 @@ pub struct Ledger {
     /// How many containers the last listing had in each state, in the order of [`State::ALL`].
     states: [u64; State::ALL.len()],
     workloads: Workloads,
+    /// The labels of the slots of Swarm services that have, or had, a container on this host.
+    slot_labels: HashMap<Place, Box<str>>,
+    /// When the newest container of each slot was made, by the slot's labels.
+    slots: BTreeMap<Box<str>, Timestamp>,
     /// Exits to report that are not, or no longer, the last of their container.
     overtaken: Vec<ExitReport>,
     /// Runs that ended unseen.
@@ -163,6 +172,8 @@ impl Ledger {
             containers: Containers::default(),
             states: [0; State::ALL.len()],
             workloads: Workloads::default(),
+            slot_labels: HashMap::new(),
+            slots: BTreeMap::new(),
             overtaken: Vec::new(),
             lost: 0,
             layout: None,
@@ -253,12 +264,19 @@ impl Ledger {
                 container.introduce(&labels);
                 container.hide(&labels);
                 container.join(&mut self.workloads, &labels, false);
+                note_slot(&mut self.slot_labels, container, &labels);
             }
-            match container.runs.apply_listing(listed.status, times) {
+            let want = container.runs.apply_listing(listed.status, times);
+            let want = if container.is_ignored() {
+                Want::Nothing
+            } else {
+                want
+            };
+            match want {
                 Want::Inspect => pending.new.push(listed.id.as_ref().into()),
                 Want::InspectAgain => pending.unexplained.push(listed.id.as_ref().into()),
                 Want::LookForFailedStart => pending.created.push(listed.id.as_ref().into()),
-                Want::Nothing if container.lacks_workload() => {
+                Want::Nothing if container.lacks_workload() && !container.is_ignored() => {
                     pending.unexplained.push(listed.id.as_ref().into());
                 }
                 Want::Nothing => {}
@@ -330,6 +348,7 @@ impl Ledger {
             }
             if !container.is_introduced() {
                 container.introduce(&labels);
+                note_slot(&mut self.slot_labels, container, &labels);
             }
             container.join(&mut self.workloads, &labels, false);
         } else if container.lacks_workload() {
@@ -341,7 +360,13 @@ impl Ledger {
         if tells && event.time >= self.started {
             container.runs.note_told(event.time, of_network);
         }
+        if event.action == Action::Oom && event.time >= self.started {
+            if let Some(workload) = container.workload() {
+                self.workloads.count_oom_kill(workload);
+            }
+        }
         let next = match event.action {
+            _ if container.is_ignored() => Next::Nothing,
             Action::Create => Next::InspectSoon,
             Action::Die if container.runs.awaits_inspect() => Next::Inspect,
             Action::Disconnect if failed => Next::Inspect,
@@ -419,7 +444,8 @@ impl Ledger {
     /// Takes note of what is to be done about a container.
     fn take_note(&mut self, id: &str) {
         if let Some(container) = self.containers.get_mut(id) {
-            self.lost += u64::from(std::mem::take(&mut container.runs.lost));
+            let lost = std::mem::take(&mut container.runs.lost);
+            self.lost += u64::from(lost) * u64::from(!container.is_ignored());
             if container.runs.is_open() {
                 self.open.insert(id.into());
                 self.report_at = Duration::ZERO;
@@ -471,6 +497,7 @@ impl Ledger {
         if self.superseded_at == self.revision {
             return;
         }
+        self.find_slots();
         let mut newest: HashMap<Place, Birth> = HashMap::new();
         for (_, container) in self.containers.iter() {
             if let Some((place, birth)) = container.successor() {
@@ -488,6 +515,43 @@ impl Ledger {
             self.touch(id);
         }
         self.superseded_at = self.revision;
+    }
+
+    /// Finds out when the newest container of each Swarm slot was made.
+    fn find_slots(&mut self) {
+        self.slots.clear();
+        if self.slot_labels.is_empty() {
+            return;
+        }
+        let mut taken = HashSet::new();
+        for (_, container) in self.containers.iter() {
+            let place = container.place();
+            let slot = place.and_then(|place| self.slot_labels.get_key_value(&place));
+            let Some((place, labels)) = slot else {
+                continue;
+            };
+            taken.insert(*place);
+            if let Some(created) = container.created() {
+                // A service that was made anew may have the name of the one before.
+                let newest = self.slots.entry(labels.clone()).or_insert(created);
+                *newest = created.max(*newest);
+            }
+        }
+        self.slot_labels.retain(|place, _| taken.contains(place));
+    }
+
+    /// The slots of Swarm services that have a container or an exit on this host: their labels,
+    /// without braces, and when the newest container of each was made.
+    pub fn slots(&self) -> impl Iterator<Item = (&str, Timestamp)> {
+        self.slots
+            .iter()
+            .map(|(labels, created)| (&**labels, *created))
+    }
+
+    /// A number that is another one whenever [`Ledger::slots`] may have changed.
+    #[must_use]
+    pub fn slots_revision(&self) -> u64 {
+        self.superseded_at
     }
 
     /// How many containers are known, with those that are shown no more.
@@ -517,5 +581,12 @@ impl Ledger {
     /// How many containers the last listing had in each state.
     pub fn states(&self) -> impl Iterator<Item = (State, u64)> {
         State::ALL.into_iter().zip(self.states)
+    }
+}
+
+/// Takes note of the labels of a container's Swarm slot, if it has one.
+fn note_slot(slots: &mut HashMap<Place, Box<str>>, container: &Container, labels: &Labels) {
+    if let (Some(place), Some(slot)) = (container.place(), Place::slot_labels(labels)) {
+        slots.entry(place).or_insert_with(|| slot.into());
     }
 }

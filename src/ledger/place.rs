@@ -7,7 +7,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use jiff::Timestamp;
 
 use crate::engine::Labels;
-use crate::labels::keys;
+use crate::labels::{keys, push_label, series_label};
+
+use super::workloads::short;
 
 /// What a service has one container for at a time, as far as all goes well: a slot of a Swarm
 /// service (of a global one, the node), or one of the numbers of a Compose service.
@@ -42,6 +44,24 @@ impl Place {
         Some(Self::new(&["compose", project, service, number]))
     }
 
+    /// The labels of the series of a Swarm task's slot, without braces; `None` if it is of no Swarm
+    /// service with a name.
+    pub(super) fn slot_labels(labels: &Labels) -> Option<String> {
+        let label = |key: &str| labels.get(key).map_or("", |value| short(value));
+        let service = label(keys::SWARM_SERVICE);
+        let slot = label(keys::SWARM_TASK).rsplit('.').nth(1);
+        let slot = slot.filter(|slot| !slot.is_empty() && !service.is_empty())?;
+        let mut text = String::new();
+        for (key, value) in [
+            (keys::STACK, label(keys::STACK)),
+            (keys::SWARM_SERVICE, service),
+        ] {
+            push_label(&mut text, &series_label(key), value);
+        }
+        push_label(&mut text, "slot", slot);
+        Some(text)
+    }
+
     fn new(parts: &[&str]) -> Self {
         let mut hasher = DefaultHasher::new();
         parts.hash(&mut hasher);
@@ -74,6 +94,12 @@ impl Birth {
             Some(at) => at < time,
             None => self.second().is_none_or(|second| second < time.as_second()),
         }
+    }
+
+    /// The time itself, as exactly as it is known.
+    pub(super) fn time(&self) -> Option<Timestamp> {
+        let second = || Timestamp::from_second(self.second?).ok();
+        self.exact.or(self.event).or_else(second)
     }
 
     /// Whether more is known of it than what came before.
@@ -149,6 +175,32 @@ mod tests {
             (&[task("web.3.zm")], None),
         ] {
             assert_eq!(place(pairs), want, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn the_labels_of_a_swarm_slot() {
+        let slot = |pairs: &[(&str, &str)]| {
+            let owned =
+                |(key, value): &(&str, &str)| (format!("com.docker.{key}"), (*value).into());
+            Place::slot_labels(&pairs.iter().map(owned).collect())
+        };
+        let name = ("swarm.service.name", "shop_web");
+        let stack = ("stack.namespace", "shop");
+        let task = |name| ("swarm.task.name", name);
+        let service = "container_label_com_docker_swarm_service_name=\"shop_web\"";
+        assert_eq!(
+            slot(&[name, task("shop_web.3.zm")]),
+            Some(format!("{service},slot=\"3\""))
+        );
+        assert_eq!(
+            slot(&[name, stack, task("shop_web.t7tw.zm")]),
+            Some(format!(
+                "container_label_com_docker_stack_namespace=\"shop\",{service},slot=\"t7tw\""
+            ))
+        );
+        for nothing in [&[name][..], &[task("web.3.zm")], &[name, task("web..zm")]] {
+            assert_eq!(slot(nothing), None, "{nothing:?}");
         }
     }
 

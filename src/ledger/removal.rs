@@ -193,16 +193,20 @@ impl Ledger {
         }
     }
 
-    /// The uptime at which [`Ledger::expire`] will next have a container to drop.
+    /// The uptime at which [`Ledger::expire`] will next have something to do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Duration> {
         let mut all = self.removals.by_time.iter();
         // What is not reported yet stays until it is.
-        let (since, _) = all.find(|(_, id)| self.is_reported(id))?;
-        Some(
-            (*since + self.retention)
-                .max(SignedDuration::ZERO)
-                .unsigned_abs(),
-        )
+        let due = all.find(|(_, id)| self.is_reported(id));
+        let due = due.map(|(since, _)| *since + self.retention);
+        let due = due.map(|at| at.max(SignedDuration::ZERO).unsigned_abs());
+        due.into_iter().chain(self.workloads.show_at()).min()
+    }
+
+    /// Takes in that a scrape has taken the text of this [revision of the
+    /// counters](super::Workloads::revision).
+    pub fn shown(&mut self, revision: u64) {
+        self.workloads.shown(revision);
     }
 }

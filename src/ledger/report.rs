@@ -72,7 +72,7 @@ impl Ledger {
 
     /// Counts an exit. Returns its report, unless its code is a label's: then it is lost.
     fn count(&mut self, id: &str, exit: Exit, before_the_start: bool) -> Option<ExitReport> {
-        let container = self.containers.get_mut(id)?;
+        let container = self.containers.get_mut(id).filter(|it| !it.is_ignored())?;
         if !before_the_start {
             // Nobody knows a better name of its image.
             container.join(&mut self.workloads, &Labels::new(), true);
@@ -81,14 +81,15 @@ impl Ledger {
             self.lost += u64::from(!before_the_start);
             return None;
         }
+        let reason = container.reason_of(&exit);
         if let Some(workload) = container.workload().filter(|_| !before_the_start) {
-            self.workloads.count(workload, exit.reason);
+            self.workloads.count(workload, reason);
         }
         Some(ExitReport {
             id: id.to_owned(),
             name: container.name().to_owned(),
             image: container.image().to_owned(),
-            exit,
+            exit: Exit { reason, ..exit },
             before_the_start,
         })
     }

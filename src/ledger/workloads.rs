@@ -1,6 +1,6 @@
 //! Counters of exits that outlive the containers: one set per service, Compose service or image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,19 +18,46 @@ const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// A workload's name is cut after so many bytes: each reason's series repeats it.
 const NAME_BYTES: usize = 512;
 
+/// A new workload's counters are shown as 0 until a scrape has taken that, but for no longer than
+/// this: Prometheus' `increase()` sees no first exit where a counter begins at 1.
+const ZEROS_WAIT: Duration = Duration::from_secs(60);
+
 /// The counters of all workloads.
 #[derive(Debug, Default)]
 pub struct Workloads {
     counters: BTreeMap<Arc<str>, Counters>,
+    /// Those whose zeros no scrape has taken, the oldest first.
+    unshown: VecDeque<Unshown>,
     dropped: u64,
     /// No workload is dropped before this uptime; absent if none has lost its last container.
     next_expiry: Option<Duration>,
     revision: u64,
 }
 
+/// A workload whose zeros no scrape has taken.
+#[derive(Debug)]
+struct Unshown {
+    key: Key,
+    /// The texts that are made since this revision show it.
+    revision: u64,
+    /// The uptime at which it was known first, or a moment later.
+    since: Option<Duration>,
+}
+
+/// What is counted of a workload.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Exits, in the order of [`Reason::ALL`].
+    pub exits: [u64; Reason::ALL.len()],
+    /// How often the OOM killer came.
+    pub oom_kills: u64,
+}
+
 #[derive(Debug, Default)]
 struct Counters {
-    exits: [u64; Reason::ALL.len()],
+    counts: Counts,
+    /// No scrape has taken its zeros yet.
+    unshown: bool,
     containers: usize,
     /// The uptime at which its last container went.
     empty_since: Option<Duration>,
@@ -53,8 +80,17 @@ impl Workloads {
         }
         self.revision += 1;
         let key: Key = key.into();
-        let counters = self.counters.entry(Arc::clone(&key)).or_default();
-        counters.containers = 1;
+        let counters = Counters {
+            unshown: true,
+            containers: 1,
+            ..Counters::default()
+        };
+        self.counters.insert(Arc::clone(&key), counters);
+        self.unshown.push_back(Unshown {
+            key: Arc::clone(&key),
+            revision: self.revision,
+            since: None,
+        });
         Some(key)
     }
 
@@ -71,13 +107,62 @@ impl Workloads {
 
     pub(super) fn count(&mut self, key: &str, reason: Reason) {
         if let Some((_, counters)) = self.get_mut(key) {
-            counters.exits[reason as usize] += 1;
+            counters.counts.exits[reason as usize] += 1;
             self.revision += 1;
         }
     }
 
-    /// Drops workloads that had no containers for [`KEPT`]; returns whether there were any.
+    pub(super) fn count_oom_kill(&mut self, key: &str) {
+        if let Some((_, counters)) = self.get_mut(key) {
+            counters.counts.oom_kills += 1;
+            self.revision += 1;
+        }
+    }
+
+    /// Takes in that a scrape has taken a text of this revision: what it showed as 0 may grow.
+    pub(super) fn shown(&mut self, revision: u64) {
+        self.show_while(|oldest| oldest.revision <= revision);
+    }
+
+    /// The newest revision whose text shows a workload as 0 that no scrape has taken; `None` if there
+    /// is no such workload.
+    #[must_use]
+    pub fn unshown(&self) -> Option<u64> {
+        self.unshown.back().map(|newest| newest.revision)
+    }
+
+    /// The uptime at which [`Workloads::expire`] shows the next workload that no scrape has taken.
+    pub(super) fn show_at(&self) -> Option<Duration> {
+        let oldest = self.unshown.front()?;
+        Some(oldest.since.map_or(Duration::ZERO, |at| at + ZEROS_WAIT))
+    }
+
+    fn show_while(&mut self, is_due: impl Fn(&Unshown) -> bool) -> bool {
+        let count = self.unshown.iter().take_while(|it| is_due(it)).count();
+        for Unshown { key, .. } in self.unshown.drain(..count) {
+            if let Some(counters) = self.counters.get_mut(&key) {
+                counters.unshown = false;
+                self.revision += u64::from(counters.counts != Counts::default());
+            }
+        }
+        count > 0
+    }
+
+    /// Shows the counts of workloads that no scrape has taken for [`ZEROS_WAIT`], and drops those that
+    /// had no containers for [`KEPT`]; returns whether there were any.
     pub(super) fn expire(&mut self, uptime: Duration) -> bool {
+        for new in self.unshown.iter_mut().rev() {
+            if new.since.is_some() {
+                break;
+            }
+            new.since = Some(uptime);
+        }
+        let is_due = |it: &Unshown| it.since.is_some_and(|at| at + ZEROS_WAIT <= uptime);
+        let any_shown = self.show_while(is_due);
+        self.drop_empty(uptime) || any_shown
+    }
+
+    fn drop_empty(&mut self, uptime: Duration) -> bool {
         if self.next_expiry.is_none_or(|at| uptime < at) {
             return false;
         }
@@ -94,9 +179,23 @@ impl Workloads {
         any
     }
 
-    /// Each workload's labels with its exits by reason, in the order of [`Reason::ALL`].
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u64; Reason::ALL.len()])> {
-        self.counters.iter().map(|(key, it)| (&**key, &it.exits))
+    /// Each workload's labels with what is counted of it.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Counts)> {
+        self.counters.iter().map(|(key, it)| (&**key, &it.counts))
+    }
+
+    /// The same as it is to be shown: 0 while no scrape has taken that.
+    pub fn published(&self) -> impl Iterator<Item = (&str, Counts)> {
+        let shown = |it: &Counters| {
+            if it.unshown {
+                Counts::default()
+            } else {
+                it.counts
+            }
+        };
+        self.counters
+            .iter()
+            .map(move |(key, it)| (&**key, shown(it)))
     }
 
     /// A number that is another one whenever a workload or a count has changed.
@@ -157,7 +256,7 @@ pub(super) fn is_of_service(labels: &Labels) -> bool {
 }
 
 /// A name, cut where it is longer than any that is meant.
-fn short(name: &str) -> &str {
+pub(super) fn short(name: &str) -> &str {
     let end = name.char_indices().find(|(at, _)| *at >= NAME_BYTES);
     end.map_or(name, |(at, _)| &name[..at])
 }
@@ -238,6 +337,7 @@ mod tests {
         let hour = Duration::from_secs(3600);
         workloads.join("a");
         workloads.join("a");
+        workloads.shown(workloads.revision());
         workloads.leave("a", hour);
         assert!(!workloads.expire(hour * 100));
         workloads.leave("a", hour * 100);
@@ -247,6 +347,59 @@ mod tests {
         workloads.leave("a", hour * 124);
         assert!(workloads.expire(hour * 148));
         assert!(workloads.is_empty());
+    }
+
+    /// What is shown of each workload: its exits with an error, and its OOM kills.
+    fn published(workloads: &Workloads) -> Vec<(&str, u64, u64)> {
+        let all = workloads.published();
+        let short = all.map(|(key, it)| (key, it.exits[Reason::Error as usize], it.oom_kills));
+        short.collect()
+    }
+
+    #[test]
+    fn a_new_workload_is_shown_as_0_until_a_scrape_has_taken_that() {
+        let mut workloads = Workloads::default();
+        workloads.join("a");
+        let first = workloads.unshown().unwrap();
+        workloads.count("a", Reason::Error);
+        workloads.count_oom_kill("a");
+        workloads.join("b");
+        workloads.count("b", Reason::Error);
+        assert_eq!(published(&workloads), [("a", 0, 0), ("b", 0, 0)]);
+        let before = workloads.revision();
+        workloads.shown(first);
+        assert!(workloads.revision() > before, "the text is made anew");
+        assert_eq!(published(&workloads), [("a", 1, 1), ("b", 0, 0)]);
+        workloads.shown(workloads.unshown().unwrap());
+        assert_eq!(published(&workloads), [("a", 1, 1), ("b", 1, 0)]);
+        assert_eq!(workloads.unshown(), None);
+        workloads.join("b");
+        assert_eq!(workloads.unshown(), None, "it is known");
+        let all: Vec<_> = workloads.iter().map(|(key, _)| key).collect();
+        assert_eq!(all, ["a", "b"]);
+    }
+
+    #[test]
+    fn no_scrape_is_waited_for_for_longer_than_a_minute() {
+        let mut workloads = Workloads::default();
+        let second = Duration::from_secs(1);
+        workloads.join("a");
+        assert_eq!(
+            workloads.show_at(),
+            Some(Duration::ZERO),
+            "its time is not known"
+        );
+        assert!(!workloads.expire(second * 10));
+        assert_eq!(workloads.show_at(), Some(second * 70));
+        workloads.count("a", Reason::Error);
+        workloads.join("b");
+        assert!(!workloads.expire(second * 69));
+        assert_eq!(published(&workloads), [("a", 0, 0), ("b", 0, 0)]);
+        assert!(workloads.expire(second * 70));
+        assert_eq!(published(&workloads), [("a", 1, 0), ("b", 0, 0)]);
+        assert_eq!(workloads.show_at(), Some(second * 129));
+        assert!(workloads.expire(second * 129));
+        assert_eq!(workloads.show_at(), None);
     }
 
     #[test]

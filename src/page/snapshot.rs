@@ -121,7 +121,7 @@ impl Containers {
             let Some(code) = entry.exit.code else {
                 continue; // It ended unseen.
             };
-            failed += usize::from(is_failure(entry.exit.reason));
+            failed += usize::from(is_failure(entry.reason));
             // Docker does not say when a start failed; its last event is about then.
             let at = entry.exit.finished_at.or(entry.last_event);
             let group = if code == 0 { &mut zero } else { &mut nonzero };
@@ -156,7 +156,7 @@ fn row(entry: &Entry<'_>, code: i64) -> Row {
         service: cut(entry.service).into(),
         image: cut(entry.image).into(),
         code,
-        reason: entry.exit.reason,
+        reason: entry.reason,
         finished_at: entry.exit.finished_at,
         duration: entry.exit.duration,
         now: match (entry.runs, entry.removed) {

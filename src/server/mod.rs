@@ -13,7 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tiny_http::{Header, Method, Request, Response, StatusCode};
 
-use crate::exposition::gzip;
+use crate::exposition::{Text, gzip};
 use crate::page;
 use crate::publication::Publication;
 use crate::telemetry::Telemetry;
@@ -151,7 +151,11 @@ fn content(method: &Method, url: &str, gzip: bool, site: &Site) -> Content {
     match path(url) {
         "/metrics" => {
             let own = site.telemetry.render() + &site.telemetry.render_process();
-            metrics(own, gzip, site)
+            let published = site.publication.get();
+            if *method == Method::Get {
+                site.publication.taken(&published);
+            }
+            metrics(published.text, own, gzip, site)
         }
         "/-/healthy" => Content::text(200, TEXT, "healthy\n"),
         "/-/ready" if site.publication.get().ready => Content::text(200, TEXT, "ready\n"),
@@ -166,8 +170,7 @@ fn content(method: &Method, url: &str, gzip: bool, site: &Site) -> Content {
 }
 
 /// What is published, shared by all who take it, and then the exporter's own metrics.
-fn metrics(own: String, gzip: bool, site: &Site) -> Content {
-    let text = site.publication.get().text;
+fn metrics(text: Arc<Text>, own: String, gzip: bool, site: &Site) -> Content {
     let (start, end) = if gzip {
         (gzip::HEADER.to_vec(), text.gzip_end(own.as_bytes()))
     } else {
@@ -209,6 +212,7 @@ fn has_parameter(target: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
     use crate::publication::Published;
@@ -278,6 +282,24 @@ mod tests {
             ("GET", "/favicon.ico", 404),
         ] {
             assert_eq!(code(method, url), want, "{method} {url}");
+        }
+        // What shows new workloads as 0 is reported as shown when it is taken.
+        let shown: Arc<AtomicU64> = Arc::default();
+        let calls = Arc::clone(&shown);
+        site.publication
+            .on_shown(move |revision| calls.store(revision, Ordering::Relaxed));
+        site.publication.set(Published {
+            unshown: Some(7),
+            ..site.publication.get()
+        });
+        for (method, url, want) in [
+            ("HEAD", "/metrics", 0),
+            ("POST", "/metrics", 0),
+            ("GET", "/", 0),
+            ("GET", "/metrics", 7),
+        ] {
+            code(method, url);
+            assert_eq!(shown.load(Ordering::Relaxed), want, "{method} {url}");
         }
         for gzip in [false, true] {
             let content = content(&Method::Get, "/metrics", gzip, &site);

@@ -210,7 +210,7 @@ impl Subject for Adapter {
         let workloads = ledger.workloads();
         Outcome {
             counted: self.counted.clone(),
-            total: workloads.iter().flat_map(|(_, counts)| counts).sum(),
+            total: workloads.iter().flat_map(|(_, counts)| counts.exits).sum(),
             lost: self.lost,
             exits: ledger.exits().filter_map(series).collect(),
             last_exits: ledger.last_exits().filter_map(series).collect(),

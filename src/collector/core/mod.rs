@@ -46,6 +46,8 @@ pub enum Message {
     Info(Result<Info, Error>, Option<u32>),
     /// The Engine has told what it remembers.
     Remembered(Result<Remembered, Error>),
+    /// A scrape has taken the text of this revision of the counters.
+    Shown(u64),
 }
 
 /// What is to be done.
@@ -191,6 +193,10 @@ impl Core {
             Message::Inspected(id, asked, result) => self.take_inspect(now, &id, asked, result),
             Message::Info(result, owner) => self.take_info(now, result, owner),
             Message::Remembered(result) => self.take_remembered(now, result),
+            Message::Shown(revision) => {
+                self.ledger.shown(revision);
+                self.publish_soon(now);
+            }
         }
         self.ask(now);
         self.report(now);
