@@ -446,3 +446,44 @@ fn the_first_exits_of_a_workload_are_added_once_its_zeros_were_taken() {
     host.ledger.shown(revision);
     assert!(has(host.samples("container_exits_total"), 1));
 }
+
+#[test]
+fn a_container_whose_restart_is_called_off_is_stopped_until_it_runs_again() {
+    // `docker stop` makes an event, `docker kill` makes none.
+    for by_event in [true, false] {
+        let mut host = Host::new();
+        let attributes = json!({"name": "c1", "image": "tools:1"});
+        let policy = json!({"HostConfig": {"RestartPolicy": {"Name": "on-failure"}}});
+        let reason = |host: &mut Host| host.by_name("container_exit_reason");
+        let is = |reason: &str| pairs(&[("c1", &format!("reason=\"{reason}\" 1"))]);
+        let died = |host: &mut Host| {
+            let mut attributes = attributes.clone();
+            attributes["exitCode"] = json!("3");
+            host.event("c1", "start", &attributes);
+            let began = host.now;
+            host.now += 1;
+            host.event("c1", "die", &attributes);
+            host.now += 1;
+            host.inspect("c1", &inspect("restarting", 3, began, began + 1, &policy));
+            began
+        };
+        let began = died(&mut host);
+        assert_eq!(reason(&mut host), is("error"));
+        assert_eq!(host.settle(), ["c1 error"]);
+        host.now += 5;
+        if by_event {
+            host.event("c1", "stop", &attributes);
+        } else {
+            host.inspect("c1", &inspect("exited", 3, began, began + 1, &policy));
+        }
+        assert_eq!(reason(&mut host), is("stopped"), "{by_event}");
+        let counted = host.samples("container_exits_total");
+        let error = r#"{image="tools:1",reason="error"} 1"#;
+        assert!(counted.contains(&error.to_owned()), "{counted:?}");
+        // It is started again, and its next end is of its own.
+        host.now += 5;
+        died(&mut host);
+        assert_eq!(reason(&mut host), is("error"), "{by_event}");
+        assert_eq!(host.settle(), ["c1 error"]);
+    }
+}

@@ -29,7 +29,7 @@ pub(super) struct Container {
     place: Option<Place>,
     birth: Birth,
     restart_policy: Option<RestartPolicy>,
-    wishes: Wishes,
+    wishes: Option<Box<Wishes>>,
     /// Its Docker labels were seen.
     introduced: bool,
     /// A newer container holds its place, or has held it.
@@ -82,8 +82,8 @@ struct Rendered {
     source: Option<Box<Labels>>,
 }
 
-/// What its Docker labels want of this exporter.
-#[derive(Debug, Default)]
+/// What its Docker labels want of this exporter; few have any such.
+#[derive(Debug)]
 struct Wishes {
     /// It is not to be shown, and its exits are not to be counted.
     ignore: bool,
@@ -111,14 +111,18 @@ struct Hides {
 }
 
 impl Wishes {
-    fn of(labels: &Labels) -> Self {
+    fn of(labels: &Labels) -> Option<Box<Self>> {
+        let keys = [keys::IGNORE, keys::EXPECTED_CODES];
+        if !keys.iter().any(|key| labels.contains_key(*key)) {
+            return None;
+        }
         let label = |key: &str| labels.get(key).map_or("", |value| value.trim());
         let codes = label(keys::EXPECTED_CODES).split(',');
-        Self {
+        Some(Box::new(Self {
             ignore: label(keys::IGNORE).eq_ignore_ascii_case("true"),
             // What is no number is no code that anything ends with.
             expected_codes: codes.filter_map(|code| code.trim().parse().ok()).collect(),
-        }
+        }))
     }
 }
 
@@ -162,16 +166,27 @@ impl Container {
 
     /// Whether a Docker label wants it neither shown nor counted.
     pub(super) fn is_ignored(&self) -> bool {
-        self.wishes.ignore
+        self.wishes.as_ref().is_some_and(|wishes| wishes.ignore)
+    }
+
+    /// Why it is down: its last exit's reason, unless someone has called off its restart since.
+    fn shown_reason(&self, exit: &Exit) -> Reason {
+        match self.reason_of(exit) {
+            Reason::OomKilled | Reason::Completed | Reason::Signaled | Reason::Error
+                if self.runs.is_called_off() =>
+            {
+                Reason::Stopped
+            }
+            reason => reason,
+        }
     }
 
     /// Why a run of it ended, with the codes in mind that its labels expect.
     pub(super) fn reason_of(&self, exit: &Exit) -> Reason {
-        let expected = |code| self.wishes.expected_codes.contains(&code);
+        let mut expected = self.wishes.iter().flat_map(|it| &it.expected_codes);
+        let is_expected = expected.any(|code| exit.code == Some(*code));
         match exit.reason {
-            Reason::OomKilled | Reason::Signaled | Reason::Error
-                if exit.code.is_some_and(expected) =>
-            {
+            Reason::OomKilled | Reason::Signaled | Reason::Error if is_expected => {
                 Reason::Completed
             }
             reason => reason,
@@ -441,7 +456,7 @@ impl Container {
             restart_policy: self.restart_policy,
             runs: self.runs.is_running(),
             last_event: self.runs.newest(),
-            reason: self.reason_of(exit),
+            reason: self.shown_reason(exit),
             exit,
         })
     }

@@ -112,7 +112,8 @@ pub struct Entry<'a> {
     pub runs: bool,
     /// When it did something last, by its events.
     pub last_event: Option<Timestamp>,
-    /// Why its last run ended, with the codes in mind that its labels expect.
+    /// Why its last run ended, with the codes in mind that its labels expect; or `stopped`, if someone
+    /// has called off its restart.
     pub reason: Reason,
     /// How its last run ended.
     pub exit: &'a Exit,

@@ -4,6 +4,7 @@ use crate::dockerd::Engine;
 use crate::event_log::EventLog;
 use crate::exporter::{Exporter, Scraped};
 use crate::metrics::Metrics;
+use crate::waiting::{PATIENCE, eventually};
 use crate::workloads::{
     counted, counts, follows, run_script, run_service, service, until_listed_again,
 };
@@ -123,4 +124,49 @@ fn a_label_that_looks_like_a_code_is_not_taken_for_one() {
     events.until_deaths("exitCode", "0", 2);
     until_listed_again(&exporter);
     exporter.until("both still", check);
+}
+
+/// Most of the time a container in a crash loop waits for its restart. Whoever stops it then sends no signal.
+#[test]
+#[ignore = "needs a real Docker Engine: cargo test --test engine -- --ignored"]
+fn a_container_that_is_stopped_while_it_waits_for_its_restart_is_stopped() {
+    const WAYS: [(&str, &str, &str); 3] = [
+        ("waits-stopped", "stop", "--restart=on-failure"),
+        ("waits-killed", "kill", "--restart=on-failure"),
+        ("waits-always", "stop", "--restart=always"),
+    ];
+    let engine = Engine::new();
+    let exporter = Exporter::start(&engine.url());
+    exporter.until("the start", follows);
+    let events = EventLog::follow(&engine);
+    for (name, _, policy) in WAYS {
+        run_service(&engine, name, &[policy], &["sh", "-c", "exit 7"]);
+    }
+    for (name, how, _) in WAYS {
+        // After five restarts Docker waits for some seconds.
+        let waits = eventually(PATIENCE, || {
+            let inspect = engine.inspect(name);
+            let waits = inspect["State"]["Restarting"] == true;
+            let long = inspect["RestartCount"].as_u64() >= Some(5);
+            (waits && long).then_some(()).ok_or(inspect.to_string())
+        });
+        waits.unwrap();
+        engine.docker(&[how, &engine.name(name)]);
+        let stopped = exporter.until(name, |metrics| {
+            let full = engine.name(name);
+            let about = [("name", full.as_str()), ("reason", "stopped")];
+            let reason = metrics.value("container_exit_reason", &about);
+            let code = metrics.value("container_exit_code", &about[..1]);
+            match (reason, code) {
+                (Some(1.0), Some(7.0)) => Ok(engine.inspect(name)),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        assert_eq!(stopped["State"]["Status"], "exited", "{stopped}");
+        // Its exits were failures all the same.
+        exporter.until("its count", |metrics| {
+            let deaths = events.deaths("name", &engine.name(name)).len();
+            counted(metrics, &service(name), &[("error", deaths)])
+        });
+    }
 }

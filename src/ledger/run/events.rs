@@ -307,11 +307,14 @@ impl Runs {
         self.classify();
     }
 
-    /// A `stop` event, which comes after the `die` event of a container that was stopped on request.
-    /// It tells more only where a Docker label hides the signal.
+    /// A `stop` event, which comes after the `die` event of a container that was stopped on request, or
+    /// alone if that waited for its restart. Of how it ended it tells more only where a Docker label
+    /// hides the signal.
     pub(in crate::ledger) fn stop(&mut self, at: Timestamp) {
+        let is_over = matches!(self.life, Life::Over { .. });
+        self.called_off |= is_over && !self.is_late(at);
         if self.life != OVER {
-            return; // It was its restart that was called off.
+            return;
         }
         let stop_signal = self.stop_signal();
         let exit = self.exit.as_mut().filter(|it| it.died_at <= Some(at));

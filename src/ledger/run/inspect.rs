@@ -202,7 +202,10 @@ impl Runs {
         let stop_signal = self.stop_signal();
         let mut exit = exit;
         if let (Life::Over { waits }, false) = (&mut self.life, relation == Relation::Older) {
-            *waits = inspected.state == Some(State::Restarting);
+            let waited = std::mem::replace(waits, inspected.state == Some(State::Restarting));
+            // Someone has killed it meanwhile: that makes no event.
+            let is_over = inspected.state == Some(State::Exited) && !refused_start(inspected);
+            self.called_off |= waited && is_over && relation == Relation::Last;
         }
         match relation {
             Relation::Older => return None,

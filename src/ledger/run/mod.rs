@@ -54,6 +54,8 @@ pub(super) struct Runs {
     newest_came: Duration,
     sighting: Option<Sighting>,
     stop_signal: Option<u8>,
+    /// Someone has called off its restart since its last exit.
+    called_off: bool,
     /// When it was last to be inspected for a start that failed.
     looked: Option<Duration>,
     /// Something has told of it since the exporter's start.
@@ -211,6 +213,11 @@ impl Runs {
         self.report = Report::Reported;
     }
 
+    /// Whether it is down because someone has called off its restart: its last run ended by itself.
+    pub(super) fn is_called_off(&self) -> bool {
+        self.called_off && !self.is_running()
+    }
+
     fn stop_signal(&self) -> u8 {
         self.stop_signal.unwrap_or(SIGTERM)
     }
@@ -226,6 +233,7 @@ impl Runs {
     /// Makes this the last exit; returns the one before if that was not reported yet.
     fn end(&mut self, mut exit: Exit, report: Report) -> Option<Exit> {
         exit.old = !self.read;
+        self.called_off = false;
         for awaited in &mut self.awaited {
             if awaited.what == Ended::Last {
                 awaited.what = Ended::Counted;
