@@ -5,7 +5,8 @@ use std::fs;
 use std::sync::Arc;
 
 use crate::alerting::{
-    commands, firing, hasty_rules, have_fired, let_pass, must_work, now, until_firing,
+    RULES, commands, docker_commands, firing, hasty_rules, have_fired, let_pass, must_work, now,
+    until_firing,
 };
 use crate::dockerd::{Engine, IMAGE};
 use crate::image::{build_image, project};
@@ -139,6 +140,26 @@ impl Swarm {
         });
     }
 
+    /// Runs the commands of the runbooks that find the exporter or are about the Swarm: on the manager, and those that
+    /// are about one host on every node.
+    fn try_texts(&self) {
+        let mut of_swarm = 0;
+        for command in docker_commands(RULES).filter(|command| !command.contains("{{")) {
+            if ["docker service ", "docker node "]
+                .iter()
+                .any(|it| command.starts_with(it))
+            {
+                must_work(&self.manager().url(), command);
+                of_swarm += 1;
+            } else if command.contains("label=org.opencontainers.image.title=") {
+                for node in &self.nodes {
+                    must_work(&node.url(), command);
+                }
+            }
+        }
+        assert!(of_swarm >= 3, "only {of_swarm} commands");
+    }
+
     /// Waits until the next task of a service that fails is made, and waits for its start. Between a failure and that
     /// there is a moment in which nobody can know whether there will be a next one.
     fn until_replaced(&self, service: &str) {
@@ -243,6 +264,7 @@ fn a_swarm_tells_of_services_that_fail_again_and_again() {
 #[ignore = "needs real Docker Engines and Prometheus: cargo test --test engine -- --ignored"]
 fn a_swarm_tells_of_a_node_that_dies_and_not_of_one_that_is_drained() {
     let mut swarm = Swarm::new();
+    swarm.try_texts();
     // What fails on the second node works on any other one.
     let fail = format!("[ $(busybox hostname) = node-2 ] && exit 4; {RUN}");
     swarm.create("moved", &["--constraint=node.hostname==node-2"], &fail);
