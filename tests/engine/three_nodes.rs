@@ -220,7 +220,11 @@ fn a_swarm_tells_of_services_that_fail_again_and_again() {
     swarm.create("stubborn", &[three], RUN_AND_FAIL_AT_THE_END);
     swarm.create("bad", &[three], RUN);
     swarm.create("removed", &[three], FAIL);
-    swarm.create("scaled", &["--restart-delay=3s"], FAIL);
+    // The next task of the one is always on the same node, and of the other mostly on another.
+    let slow = "--restart-delay=3s";
+    swarm.create("scaled", &[slow], FAIL);
+    let stays = [slow, "--constraint=node.hostname==node-2"];
+    swarm.create("scaled-here", &stays, FAIL);
     let health = [
         "--health-cmd=false",
         "--health-interval=500ms",
@@ -231,7 +235,7 @@ fn a_swarm_tells_of_services_that_fail_again_and_again() {
     let args = |script: &str| format!("--args=sh -c \"{script}\"");
     swarm.docker(&[&update[..], &[&args(FAIL), "bad"]].concat());
     let looping = "ContainerCrashLooping";
-    let all = ["bad", "removed", "scaled", "sick"].map(|service| (looping, service));
+    let all = ["bad", "removed", "scaled", "scaled-here", "sick"].map(|service| (looping, service));
     let before = until_firing(prometheus, "all loops", &all);
 
     swarm.update_exporters();
@@ -246,8 +250,10 @@ fn a_swarm_tells_of_services_that_fail_again_and_again() {
         swarm.try_runbooks(service, &look);
     }
     swarm.try_runbooks("bad", &["docker service rollback "]);
-    swarm.until_replaced("scaled");
-    swarm.try_runbooks("scaled", &["docker service scale "]);
+    for service in ["scaled", "scaled-here"] {
+        swarm.until_replaced(service);
+        swarm.try_runbooks(service, &["docker service scale "]);
+    }
     swarm.docker(&["service", "rm", "removed"]);
     until_firing(prometheus, "the cured ones", &[(looping, "sick")]);
     let_pass(prometheus, 300.0);
@@ -257,7 +263,15 @@ fn a_swarm_tells_of_services_that_fail_again_and_again() {
     swarm.docker(&["service", "rm", "sick"]);
     until_firing(prometheus, "nothing", &[]);
     have_fired(prometheus, &all);
-    swarm.docker(&["service", "rm", "rolling", "stubborn", "bad", "scaled"]);
+    swarm.docker(&[
+        "service",
+        "rm",
+        "rolling",
+        "stubborn",
+        "bad",
+        "scaled",
+        "scaled-here",
+    ]);
 }
 
 #[test]
