@@ -302,7 +302,8 @@ fn a_slot_tells_when_its_newest_container_was_made_whatever_its_state() {
     host.list();
     host.settle();
     host.ledger.expire(Duration::from_secs(400));
-    assert_eq!(host.samples(created), [slot("1", 1)]);
+    // The newest of the other is gone, and has replaced what is left all the same.
+    assert_eq!(host.samples(created), [slot("1", 7)]);
 }
 
 #[test]

@@ -520,7 +520,7 @@ impl Ledger {
 
     /// Finds out when the newest container of each Swarm slot was made.
     fn find_slots(&mut self) {
-        self.slots.clear();
+        let before = std::mem::take(&mut self.slots);
         if self.slot_labels.is_empty() {
             return;
         }
@@ -535,6 +535,12 @@ impl Ledger {
             if let Some(created) = container.created() {
                 // A service that was made anew may have the name of the one before.
                 let newest = self.slots.entry(labels.clone()).or_insert(created);
+                *newest = created.max(*newest);
+            }
+        }
+        // The newest may be gone without an exit, if it never ran. It has replaced the older ones all the same.
+        for (labels, created) in before {
+            if let Some(newest) = self.slots.get_mut(&labels) {
                 *newest = created.max(*newest);
             }
         }
