@@ -9,7 +9,7 @@ use crate::dockerd::both;
 use crate::prometheus::Prometheus;
 use crate::waiting::{PATIENCE, eventually};
 
-pub(crate) const RULES: &str = include_str!("../../deploy/alerts.yml");
+const RULES: &str = include_str!("../../deploy/alerts.yml");
 
 /// So many times faster than in production everything happens in [`hasty_rules`]. Not more: Docker waits for up to 10 s
 /// before a restart is no longer a quick one, and what is five minutes there must be longer than that.
@@ -204,6 +204,16 @@ pub(crate) fn commands(prometheus: &Prometheus) -> Vec<(Value, String)> {
         }
     }
     commands
+}
+
+/// The commands of all runbooks that are complete without an alert's labels.
+pub(crate) fn common_commands() -> Vec<String> {
+    let lines = RULES
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    let text: String = lines.collect();
+    let complete = docker_commands(&text).filter(|command| !command.contains("{{"));
+    complete.map(str::to_owned).collect()
 }
 
 /// What a text has between back quotes that is a command of Docker's client.

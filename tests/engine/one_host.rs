@@ -7,8 +7,8 @@ use std::fs;
 use serde_json::Value;
 
 use crate::alerting::{
-    RULES, commands, docker_commands, firing, hasty_rules, have_fired, let_pass, must_work,
-    until_firing,
+    commands, common_commands, docker_commands, firing, hasty_rules, have_fired, let_pass,
+    must_work, until_firing,
 };
 use crate::dockerd::{Engine, IMAGE};
 use crate::exporter::{Exporter, Scraped, free_port};
@@ -243,9 +243,13 @@ fn texts_find_the_exporter(engine: &Engine, readme: &str) {
         engine.try_docker(&["exec", &id, "/docker-exit-exporter", "healthcheck"])
     });
     is_ready.unwrap_or_else(|why| panic!("{why}"));
-    let of_runbooks = docker_commands(RULES).filter(|it| !it.contains("{{"));
+    let of_runbooks = common_commands();
     let of_readme = docker_commands(readme).filter(|it| it.contains(" docker-exit-exporter"));
-    let commands: BTreeSet<_> = of_runbooks.chain(of_readme).collect();
+    let commands: BTreeSet<_> = of_runbooks
+        .iter()
+        .map(String::as_str)
+        .chain(of_readme)
+        .collect();
     let mut tried = 0;
     for command in commands {
         if command.starts_with("docker exec ") {

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use crate::alerting::{
-    RULES, commands, docker_commands, firing, hasty_rules, have_fired, let_pass, must_work, now,
+    commands, common_commands, firing, hasty_rules, have_fired, let_pass, must_work, now,
     until_firing,
 };
 use crate::dockerd::{Engine, IMAGE};
@@ -144,7 +144,7 @@ impl Swarm {
     /// are about one host on every node.
     fn try_texts(&self) {
         let mut of_swarm = 0;
-        for command in docker_commands(RULES).filter(|command| !command.contains("{{")) {
+        for command in &common_commands() {
             if ["docker service ", "docker node "]
                 .iter()
                 .any(|it| command.starts_with(it))
