@@ -25,6 +25,8 @@ const CODES: [u8; 5] = [2, 3, 4, 5, 6];
 const RETENTION: [&str; 2] = ["--retention", "15"];
 /// What finds the exporter's container.
 const TITLE: &str = "label=org.opencontainers.image.title=docker-exit-exporter";
+/// Runs out of memory. More than once, since Docker does not notice each time.
+const TAKE_MEMORY: &str = "echo hello; tail /dev/zero; tail /dev/zero; exec tail /dev/zero";
 const LITTLE_MEMORY: [&str; 2] = ["--memory=16m", "--memory-swap=16m"];
 
 #[test]
@@ -106,7 +108,7 @@ fn make_failures(engine: &Engine) {
         run_service(engine, service, options, &["sh", "-c", script]);
     };
     // Its first and only failure is before any scrape.
-    serve("first", &LITTLE_MEMORY, "echo hello; exec tail /dev/zero");
+    serve("first", &LITTLE_MEMORY, TAKE_MEMORY);
     for (service, code) in [("removed", 7), ("stopped", 7), ("completed", 0)] {
         // Every fourth run takes so long that Docker starts the next one at once.
         let script = format!(
@@ -129,7 +131,7 @@ fn make_failures(engine: &Engine) {
     run("exhausted", &exhausted, IMAGE, "echo hello; exit 9");
     run("gone", &["--rm"], IMAGE, "exit 2");
     let little = [&["--rm"], &LITTLE_MEMORY[..]].concat();
-    run("killed-job", &little, IMAGE, "exec tail /dev/zero");
+    run("killed-job", &little, IMAGE, TAKE_MEMORY);
     for number in CODES {
         let script = format!("echo hello; exit {number}");
         run(&format!("job-{number}"), &[], TOOLS, &script);
