@@ -209,7 +209,7 @@ fn substituted(query: &str, project: &str) -> String {
         .replace("$__rate_interval", "10s")
         .replace("${__interval}", "1m")
         .replace("$__interval", "1m")
-        .replace("$__range", "2m")
+        .replace("$__range", "1h")
         .replace("$instance", ".*")
         .replace("${project:raw}", project)
         .replace("${service:raw}", ALL);
@@ -217,4 +217,45 @@ fn substituted(query: &str, project: &str) -> String {
     let left = query.replace("$1", "").replace("$2", "");
     assert!(!left.contains('$'), "{query}");
     query
+}
+
+/// Three exits of one service, seen through bars of many lengths: each time there are three.
+#[test]
+#[ignore = "needs a real Docker Engine and Prometheus: cargo test --test engine -- --ignored"]
+fn the_bars_of_the_dashboard_add_up() {
+    let engine = Engine::private();
+    let exporter = Exporter::start(&engine.url());
+    exporter.until("the start", follows);
+    let prometheus = Prometheus::start(&engine.folder, exporter.port(), "");
+    run_service(&engine, "web", &[], &["sh", "-c", "exit 1"]);
+    let failures = "container_exits_total{container_label_com_docker_compose_service=\"web\",reason=\"error\"}";
+    for exits in 1..=3 {
+        prometheus.until("an exit", |prometheus| {
+            let found = prometheus.query(&format!("{failures} == {exits}"))?;
+            found
+                .first()
+                .map(|_| ())
+                .ok_or(format!("{exits} are not counted"))
+        });
+        if exits < 3 {
+            engine.docker(&["start", &engine.name("web")]);
+        }
+    }
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    for title in ["Exits by reason", "Failures by workload, the ten with most"] {
+        let panel = panels(&dashboard)
+            .into_iter()
+            .find(|panel| panel["title"] == title);
+        let query = panel.unwrap()["targets"][0]["expr"].as_str().unwrap();
+        for step in [2, 5, 10, 60] {
+            let query = query.replace("$__interval", &format!("{step}s"));
+            let query = query.replace("${__interval}", &format!("{step}s"));
+            let bars = prometheus.bars(&substituted(&query, ALL), step).unwrap();
+            let sum: f64 = bars.iter().sum();
+            assert!(
+                (sum - 3.0).abs() < 1e-9,
+                "{title}, bars of {step} s: {bars:?}"
+            );
+        }
+    }
 }

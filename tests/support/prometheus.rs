@@ -130,14 +130,32 @@ impl Prometheus {
     ///
     /// What Prometheus says of it, if it is wrong.
     pub(crate) fn query_range(&self, query: &str) -> Result<Vec<Value>, String> {
+        self.query_steps(query, 1)
+    }
+
+    /// The values that a query finds in the last two minutes, at steps of so many seconds: as Grafana asks, at whole
+    /// multiples of the step.
+    pub(crate) fn bars(&self, query: &str, step: u32) -> Result<Vec<f64>, String> {
+        let series = self.query_steps(query, step)?;
+        let values = series
+            .iter()
+            .filter_map(|series| series["values"].as_array());
+        let value = |value: &Value| value[1].as_str().unwrap().parse().unwrap();
+        Ok(values.flatten().map(value).collect())
+    }
+
+    /// The series that a query finds in the last two minutes, at whole multiples of this step.
+    fn query_steps(&self, query: &str, step: u32) -> Result<Vec<Value>, String> {
         let now = self.query("vector(time())")?;
+        let length = f64::from(step);
+        let aligned = |time: f64| ((time / length).floor() * length).to_string();
         let now = value(&now[0]);
-        let (start, end) = ((now - 120.0).to_string(), now.to_string());
+        let (start, end) = (aligned(now - 120.0), aligned(now));
         let range = [
             ("query", query),
             ("start", &start),
             ("end", &end),
-            ("step", "1"),
+            ("step", &step.to_string()),
         ];
         let mut data = self.ask("query_range", &range)?;
         Ok(list(&mut data, "result"))
