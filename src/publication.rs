@@ -53,8 +53,8 @@ impl Publication {
         let Some(revision) = published.unshown else {
             return;
         };
-        let is_news = self.shown.fetch_max(revision, Ordering::Relaxed) < revision;
-        if let Some(call) = self.on_shown.get().filter(|_| is_news) {
+        let is_first = self.shown.fetch_max(revision, Ordering::Relaxed) < revision;
+        if let Some(call) = self.on_shown.get().filter(|_| is_first) {
             call(revision);
         }
     }

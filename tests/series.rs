@@ -370,6 +370,19 @@ fn an_ignored_container_is_neither_shown_nor_counted_nor_inspected() {
         listed.contains(&r#"{state="exited"} 1"#.to_owned()),
         "{listed:?}"
     );
+    // Nothing is kept of one that is removed, and one that only its network's events and an inspect told of is ignored too.
+    let labels = json!({"Config": {"Image": "tools:1", "Labels": ignored}});
+    let line = json!({
+        "Type": "network", "Action": "disconnect", "timeNano": (START + host.now) * 1_000_000_000,
+        "Actor": {"ID": "n", "Attributes": {"container": "c5", "name": "bridge"}},
+    });
+    let now = host.time();
+    let event = Event::parse(&line.to_string()).unwrap().unwrap();
+    host.ledger.apply_event(&event, now);
+    host.inspect("c5", &inspect("exited", 3, 1, 2, &labels));
+    assert_eq!(host.settle(), [""; 0]);
+    assert_eq!(host.samples("container_exits_total"), [""; 0]);
+    assert_eq!(host.samples("container_exit_code"), [""; 0]);
     // Anything else is not what the label takes.
     host.container(
         "c4",

@@ -89,7 +89,7 @@ impl Collector {
         let hangup = Hangup::default();
         let (follow, since) = mpsc::channel();
         let shown = Arc::clone(&inbox);
-        // It weighs nothing, so that no client waits for it.
+        // It weighs nothing: no client waits because others have filled the inbox.
         self.publication
             .on_shown(move |revision| shown.push(Message::Shown(revision), 0));
         if self.events {

@@ -29,7 +29,7 @@ pub(super) struct Container {
     place: Option<Place>,
     birth: Birth,
     restart_policy: Option<RestartPolicy>,
-    wishes: Option<Box<Wishes>>,
+    options: Option<Box<LabelOptions>>,
     /// Its Docker labels were seen.
     introduced: bool,
     /// A newer container holds its place, or has held it.
@@ -82,9 +82,9 @@ struct Rendered {
     source: Option<Box<Labels>>,
 }
 
-/// What its Docker labels want of this exporter; few have any such.
+/// What its Docker labels ask of this exporter. Few containers have such labels.
 #[derive(Debug)]
-struct Wishes {
+struct LabelOptions {
     /// It is not to be shown, and its exits are not to be counted.
     ignore: bool,
     /// The codes with which it ends when all is well, besides 0.
@@ -110,7 +110,7 @@ struct Hides {
     duration: bool,
 }
 
-impl Wishes {
+impl LabelOptions {
     fn of(labels: &Labels) -> Option<Box<Self>> {
         let keys = [keys::IGNORE, keys::EXPECTED_CODES];
         if !keys.iter().any(|key| labels.contains_key(*key)) {
@@ -166,7 +166,7 @@ impl Container {
 
     /// Whether a Docker label wants it neither shown nor counted.
     pub(super) fn is_ignored(&self) -> bool {
-        self.wishes.as_ref().is_some_and(|wishes| wishes.ignore)
+        self.options.as_ref().is_some_and(|options| options.ignore)
     }
 
     /// Why it is down: its last exit's reason, unless someone has called off its restart since.
@@ -183,7 +183,7 @@ impl Container {
 
     /// Why a run of it ended, with the codes in mind that its labels expect.
     pub(super) fn reason_of(&self, exit: &Exit) -> Reason {
-        let mut expected = self.wishes.iter().flat_map(|it| &it.expected_codes);
+        let mut expected = self.options.iter().flat_map(|it| &it.expected_codes);
         let is_expected = expected.any(|code| exit.code == Some(*code));
         match exit.reason {
             Reason::OomKilled | Reason::Signaled | Reason::Error if is_expected => {
@@ -216,8 +216,8 @@ impl Container {
 
     /// Whether it has no exit to show, and none to report.
     pub(super) fn has_nothing_to_show(&self) -> bool {
-        let shown =
-            self.runs.exit().is_some_and(|exit| !exit.is_doubtful()) && !self.runs.is_running();
+        let has_exit = self.runs.exit().is_some_and(|exit| !exit.is_doubtful());
+        let shown = has_exit && !self.runs.is_running() && !self.is_ignored();
         !shown && !self.runs.is_open()
     }
 
@@ -226,7 +226,7 @@ impl Container {
         self.introduced = true;
         self.service = workloads::service(labels).into();
         self.place = Place::of(labels);
-        self.wishes = Wishes::of(labels);
+        self.options = LabelOptions::of(labels);
     }
 
     /// Its place, if it is there or its exit may be shown.
@@ -343,7 +343,8 @@ impl Container {
         layout: Option<Layout>,
         filter: &Filter,
     ) -> bool {
-        let is_due = !self.labels.current && self.runs.has_something_to_show();
+        let is_shown = self.runs.has_something_to_show() && !self.is_ignored();
+        let is_due = !self.labels.current && is_shown;
         if is_due {
             let path = layout.map(|layout| layout.path(&self.cgroup_parent, id));
             let path = path.unwrap_or_default();

@@ -106,7 +106,7 @@ pub struct Entry<'a> {
     pub removed: bool,
     /// A newer container holds its place in a service, or has held it.
     pub superseded: bool,
-    /// By what Docker restarts it; absent if it does not, or that is not known yet.
+    /// Its restart policy; absent for `no`, and until it is inspected.
     pub restart_policy: Option<RestartPolicy>,
     /// It runs again.
     pub runs: bool,
@@ -406,6 +406,10 @@ impl Ledger {
                 container.set_presence(Presence::Hidden(times.answered.uptime));
             }
             container.describe_by_inspect(inspected);
+            if !container.is_introduced() {
+                container.introduce(&inspected.labels);
+                note_slot(&mut self.slot_labels, container, &inspected.labels);
+            }
             container.join(&mut self.workloads, &inspected.labels, true);
             let open = container.runs.apply_inspect(inspected, times, podman);
             let labels = || inspected.labels.clone();
