@@ -110,6 +110,7 @@ fn compare_container(container: &Value, labels: &Labels, metrics: &Metrics) -> V
     {
         let mut shown = sample.labels.clone();
         shown.remove("reason");
+        shown.remove("policy");
         if shown != *labels {
             wrong.push(format!(
                 "{name}: the labels are {labels:?}, of {} they are {shown:?}",
