@@ -6,10 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cgroup::Layout;
 use crate::engine::{Action, Event, Inspected, Labels, Listed, RestartPolicy};
-use crate::labels::{self, Filter, keys};
+use crate::labels::{self, Filter};
 use crate::reason::Reason;
 
 use super::exit::Exit;
+use super::label_options::LabelOptions;
 use super::place::{Birth, Place};
 use super::run::Runs;
 use super::workloads::{self, Key, Workloads};
@@ -82,15 +83,6 @@ struct Rendered {
     source: Option<Box<Labels>>,
 }
 
-/// What its Docker labels ask of this exporter. Few containers have such labels.
-#[derive(Debug)]
-struct LabelOptions {
-    /// It is not to be shown, and its exits are not to be counted.
-    ignore: bool,
-    /// The codes with which it ends when all is well, besides 0.
-    expected_codes: Box<[i64]>,
-}
-
 /// The workload that its exits are counted for.
 #[derive(Debug, Default)]
 enum Workload {
@@ -108,22 +100,6 @@ struct Hides {
     code: bool,
     signal: bool,
     duration: bool,
-}
-
-impl LabelOptions {
-    fn of(labels: &Labels) -> Option<Box<Self>> {
-        let keys = [keys::IGNORE, keys::EXPECTED_CODES];
-        if !keys.iter().any(|key| labels.contains_key(*key)) {
-            return None;
-        }
-        let label = |key: &str| labels.get(key).map_or("", |value| value.trim());
-        let codes = label(keys::EXPECTED_CODES).split(',');
-        Some(Box::new(Self {
-            ignore: label(keys::IGNORE).eq_ignore_ascii_case("true"),
-            // What is no number is no code that anything ends with.
-            expected_codes: codes.filter_map(|code| code.trim().parse().ok()).collect(),
-        }))
-    }
 }
 
 impl Container {

@@ -4,26 +4,28 @@
 mod container;
 mod containers;
 mod exit;
+mod label_options;
 mod place;
 mod removal;
 mod report;
 mod run;
 mod sighting;
+mod slots;
 mod tolerance;
 mod workloads;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cgroup::Layout;
-use crate::engine::{Action, Event, Inspected, Labels, Listed, RestartPolicy, SAME_CLOCK, State};
+use crate::engine::{Action, Event, Inspected, Listed, RestartPolicy, SAME_CLOCK, State};
 use crate::labels::Filter;
 use crate::reason::Reason;
 
-use container::{Container, Presence};
+use container::Presence;
 use containers::{Containers, SLOTS};
 pub use exit::Exit;
 use exit::later;
@@ -31,6 +33,7 @@ use place::{Birth, Place};
 use removal::Removals;
 pub use report::{EventsCome, ExitReport};
 use run::Want;
+use slots::Slots;
 pub use workloads::{Counts, Workloads};
 
 /// A moment, by two clocks.
@@ -133,10 +136,7 @@ pub struct Ledger {
     /// How many containers the last listing had in each state, in the order of [`State::ALL`].
     states: [u64; State::ALL.len()],
     workloads: Workloads,
-    /// The labels of the slots of Swarm services that have, or had, a container on this host.
-    slot_labels: HashMap<Place, Box<str>>,
-    /// When the newest container of each slot was made, by the slot's labels.
-    slots: BTreeMap<Box<str>, Timestamp>,
+    slots: Slots,
     /// Exits to report that are not, or no longer, the last of their container.
     overtaken: Vec<ExitReport>,
     /// Runs that ended unseen.
@@ -173,8 +173,7 @@ impl Ledger {
             containers: Containers::default(),
             states: [0; State::ALL.len()],
             workloads: Workloads::default(),
-            slot_labels: HashMap::new(),
-            slots: BTreeMap::new(),
+            slots: Slots::default(),
             overtaken: Vec::new(),
             lost: 0,
             layout: None,
@@ -265,7 +264,7 @@ impl Ledger {
                 container.introduce(&labels);
                 container.hide(&labels);
                 container.join(&mut self.workloads, &labels, false);
-                note_slot(&mut self.slot_labels, container, &labels);
+                self.slots.note(container, &labels);
             }
             let want = container.runs.apply_listing(listed.status, times);
             let want = if container.is_ignored() {
@@ -349,7 +348,7 @@ impl Ledger {
             }
             if !container.is_introduced() {
                 container.introduce(&labels);
-                note_slot(&mut self.slot_labels, container, &labels);
+                self.slots.note(container, &labels);
             }
             container.join(&mut self.workloads, &labels, false);
         } else if container.lacks_workload() {
@@ -408,7 +407,7 @@ impl Ledger {
             container.describe_by_inspect(inspected);
             if !container.is_introduced() {
                 container.introduce(&inspected.labels);
-                note_slot(&mut self.slot_labels, container, &inspected.labels);
+                self.slots.note(container, &inspected.labels);
             }
             container.join(&mut self.workloads, &inspected.labels, true);
             let open = container.runs.apply_inspect(inspected, times, podman);
@@ -502,7 +501,8 @@ impl Ledger {
         if self.superseded_at == self.revision {
             return;
         }
-        self.find_slots();
+        let all = self.containers.iter().map(|(_, container)| container);
+        self.slots.find(all);
         let mut newest: HashMap<Place, Birth> = HashMap::new();
         for (_, container) in self.containers.iter() {
             if let Some((place, birth)) = container.successor() {
@@ -522,41 +522,10 @@ impl Ledger {
         self.superseded_at = self.revision;
     }
 
-    /// Finds out when the newest container of each Swarm slot was made.
-    fn find_slots(&mut self) {
-        let before = std::mem::take(&mut self.slots);
-        if self.slot_labels.is_empty() {
-            return;
-        }
-        let mut taken = HashSet::new();
-        for (_, container) in self.containers.iter() {
-            let place = container.place();
-            let slot = place.and_then(|place| self.slot_labels.get_key_value(&place));
-            let Some((place, labels)) = slot else {
-                continue;
-            };
-            taken.insert(*place);
-            if let Some(created) = container.created() {
-                // A service that was made anew may have the name of the one before.
-                let newest = self.slots.entry(labels.clone()).or_insert(created);
-                *newest = created.max(*newest);
-            }
-        }
-        // The newest may be gone without an exit, if it never ran. It has replaced the older ones all the same.
-        for (labels, created) in before {
-            if let Some(newest) = self.slots.get_mut(&labels) {
-                *newest = created.max(*newest);
-            }
-        }
-        self.slot_labels.retain(|place, _| taken.contains(place));
-    }
-
     /// The slots of Swarm services that have a container or an exit on this host: their labels,
     /// without braces, and when the newest container of each was made.
     pub fn slots(&self) -> impl Iterator<Item = (&str, Timestamp)> {
-        self.slots
-            .iter()
-            .map(|(labels, created)| (&**labels, *created))
+        self.slots.iter()
     }
 
     /// A number that is another one whenever [`Ledger::slots`] may have changed.
@@ -592,12 +561,5 @@ impl Ledger {
     /// How many containers the last listing had in each state.
     pub fn states(&self) -> impl Iterator<Item = (State, u64)> {
         State::ALL.into_iter().zip(self.states)
-    }
-}
-
-/// Takes note of the labels of a container's Swarm slot, if it has one.
-fn note_slot(slots: &mut HashMap<Place, Box<str>>, container: &Container, labels: &Labels) {
-    if let (Some(place), Some(slot)) = (container.place(), Place::slot_labels(labels)) {
-        slots.entry(place).or_insert_with(|| slot.into());
     }
 }
