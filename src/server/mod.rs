@@ -76,7 +76,7 @@ impl Site {
         let mut version = HTTPVersion(1, 1);
         let (mut gzip, mut head_alone) = (false, false);
         let content = match request {
-            Err(Refusal::Malformed) => Content::text(400, TEXT, "this is no HTTP/1.1 request\n"),
+            Err(Refusal::Malformed) => Content::text(400, TEXT, "this is no request of HTTP/1.1\n"),
             Err(Refusal::TooLarge) => Content::text(431, TEXT, "the request's head is too large\n"),
             Ok(request) => {
                 let asked = self.questions.ask(request.line)?;

@@ -274,9 +274,11 @@ fn agent(patience: Duration) -> ureq::Agent {
 
 /// Scrapes that port of the loopback interface once.
 fn scrape(agent: &ureq::Agent, port: u16) -> Result<String, String> {
+    /// Ten thousand containers are 12 MB.
+    const MOST: u64 = 64 * 1024 * 1024;
     let answer = agent.get(format!("http://127.0.0.1:{port}/metrics")).call();
     answer
-        .and_then(|mut answer| answer.body_mut().read_to_string())
+        .and_then(|mut answer| answer.body_mut().with_config().limit(MOST).read_to_string())
         .map_err(|e| format!("no metrics: {e}"))
 }
 
