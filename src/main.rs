@@ -87,9 +87,9 @@ fn once(config: &Config) -> Result<(), String> {
 }
 
 fn serve(config: &Config) -> Result<(), String> {
-    privileges::drop_root(&config.docker_host);
     // Before anything can take long, since PID 1 ignores what it does not handle.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
+    privileges::drop_root(&config.docker_host, &mut signals)?;
     let listener = TcpListener::bind(config.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     log::info!(

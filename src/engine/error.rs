@@ -133,7 +133,7 @@ pub(super) fn unreachable(address: &Address, error: &io::Error) -> Kind {
             path,
             error,
             Ownership::of(path),
-            Credentials::of_this_process().as_ref(),
+            Some(&Credentials::of_this_process()),
         ),
     };
     Kind::Unreachable {
