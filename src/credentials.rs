@@ -1,4 +1,4 @@
-//! Who this process is, and what a socket file's mode grants to whom.
+//! Who this process is, which ids it can know, and what a socket file's mode grants to whom.
 
 use std::fmt;
 use std::fs::{self, Metadata};
@@ -48,6 +48,56 @@ impl fmt::Display for Credentials {
     }
 }
 
+/// The user namespace of this process. Ids that it does not know are shown as the overflow ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserNamespace {
+    /// The host's own, which knows all ids.
+    Host,
+    /// One that knows some of them, as with Docker's `userns-remap`.
+    Remapped {
+        /// Stands for each user that it does not know.
+        overflow_uid: u32,
+        /// Stands for each group that it does not know.
+        overflow_gid: u32,
+    },
+}
+
+impl UserNamespace {
+    /// That of this process; the host's where it cannot be read.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        match fs::read_to_string("/proc/self/uid_map") {
+            Ok(map) if !is_identity(&map) => Self::Remapped {
+                overflow_uid: overflow_id("/proc/sys/kernel/overflowuid"),
+                overflow_gid: overflow_id("/proc/sys/kernel/overflowgid"),
+            },
+            _ => Self::Host,
+        }
+    }
+
+    /// Whether it knows neither the owner nor the group of this file.
+    #[must_use]
+    pub fn is_stranger(self, file: Ownership) -> bool {
+        match self {
+            Self::Host => false,
+            Self::Remapped {
+                overflow_uid,
+                overflow_gid,
+            } => (file.uid, file.gid) == (overflow_uid, overflow_gid),
+        }
+    }
+}
+
+/// Whether this map (`user_namespaces(7)`) is the one of all ids to themselves.
+fn is_identity(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+fn overflow_id(path: &str) -> u32 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.trim().parse().unwrap_or(65534)
+}
+
 /// Owner, group and mode of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ownership {
@@ -68,6 +118,18 @@ impl Ownership {
         fs::metadata(path)
             .ok()
             .map(|metadata| Self::from(&metadata))
+    }
+
+    /// Whether its mode lets this process connect: the kernel looks at one of the three alone.
+    #[must_use]
+    pub fn lets_in(self, process: &Credentials) -> bool {
+        if process.uid == self.uid {
+            self.mode & 0o200 != 0
+        } else if process.has_group(self.gid) {
+            self.group_may_connect()
+        } else {
+            self.others_may_connect()
+        }
     }
 
     /// Whether its group may connect, which takes the right to write.
@@ -121,6 +183,19 @@ mod tests {
     }
 
     #[test]
+    fn the_host_maps_every_id_to_itself() {
+        assert!(is_identity("         0          0 4294967295\n"));
+        for map in [
+            "0 100000 65536\n",
+            "0 0 65536\n",
+            "0 1000 1\n1 100000 65536\n",
+            "",
+        ] {
+            assert!(!is_identity(map), "{map}");
+        }
+    }
+
+    #[test]
     fn a_mode_says_who_may_connect() {
         let of = |mode| Ownership {
             uid: 0,
@@ -133,5 +208,32 @@ mod tests {
         assert!(!of(0o660).others_may_connect());
         assert!(of(0o666).others_may_connect());
         assert_eq!(of(0o660).to_string(), "owner 0, group 998, mode 0660");
+    }
+
+    #[test]
+    fn one_of_owner_group_and_others_decides() {
+        let process = |uid, gid, groups: &[u32]| Credentials {
+            uid,
+            gid,
+            groups: groups.to_vec(),
+        };
+        for (mode, process, want) in [
+            (0o660, process(1, 998, &[]), true),
+            (0o660, process(1, 1, &[27, 998]), true),
+            (0o660, process(1, 1, &[27]), false),
+            (0o660, process(0, 0, &[]), true),
+            (0o066, process(0, 998, &[]), false),
+            (0o606, process(1, 998, &[]), false),
+            (0o606, process(1, 1, &[]), true),
+            (0, process(0, 998, &[]), false),
+        ] {
+            let socket = Ownership {
+                uid: 0,
+                gid: 998,
+                mode,
+                is_socket: true,
+            };
+            assert_eq!(socket.lets_in(&process), want, "{mode:o} {process}");
+        }
     }
 }
