@@ -506,13 +506,22 @@ fn a_port_that_is_taken_ends_the_start() {
 
 #[test]
 fn bad_settings_end_the_start_with_status_2_and_one_line() {
-    for (variable, value) in [
-        ("EXPORTER_PORT", "eighty"),
-        ("DOCKER_HOST", "https://docker:2376"),
+    for (variable, value, arguments) in [
+        ("EXPORTER_PORT", "eighty", &[][..]),
+        ("DOCKER_HOST", "https://docker:2376", &[]),
+        ("RUST_LOG", "verbose", &[]),
+        ("RUST_LOG", "docker_exit_exporter=debgu", &["--once"]),
+        (
+            "DOCKER_TLS_VERIFY",
+            "1",
+            &["--docker-host=tcp://docker:2376"],
+        ),
+        ("DOCKER_CERT_PATH", "/certs", &["--once"]),
     ] {
         let output = Command::new(BINARY)
             .env_clear()
             .env(variable, value)
+            .args(arguments)
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(2));
@@ -575,6 +584,7 @@ fn healthcheck() {
     check(free_port(), &[], 1);
     // Docker keeps status 2 for itself.
     check(exporter.port(), &[("EVENTS", "bad")], 1);
+    check(exporter.port(), &[("DOCKER_TLS_VERIFY", "1")], 1);
     // One that accepts and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     check(silent.local_addr().unwrap().port(), &[], 1);
