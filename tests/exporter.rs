@@ -506,22 +506,18 @@ fn a_port_that_is_taken_ends_the_start() {
 
 #[test]
 fn bad_settings_end_the_start_with_status_2_and_one_line() {
-    for (variable, value, arguments) in [
-        ("EXPORTER_PORT", "eighty", &[][..]),
-        ("DOCKER_HOST", "https://docker:2376", &[]),
-        ("RUST_LOG", "verbose", &[]),
-        ("RUST_LOG", "docker_exit_exporter=debgu", &["--once"]),
-        (
-            "DOCKER_TLS_VERIFY",
-            "1",
-            &["--docker-host=tcp://docker:2376"],
-        ),
-        ("DOCKER_CERT_PATH", "/certs", &["--once"]),
+    for (variable, value) in [
+        ("EXPORTER_PORT", "eighty"),
+        ("DOCKER_HOST", "https://docker:2376"),
+        ("RUST_LOG", "verbose"),
+        ("DOCKER_TLS_VERIFY", "1"),
+        ("DOCKER_CERT_PATH", "/certs"),
     ] {
+        // All commands read them in the same way, and this one ends.
         let output = Command::new(BINARY)
             .env_clear()
             .env(variable, value)
-            .args(arguments)
+            .arg("--once")
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(2));

@@ -4,12 +4,13 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::thread::CapabilitySet;
 
 use crate::dockerd::{Engine, IMAGE, SOCKET_GROUP};
 use crate::exporter::{BINARY, Exporter, Scraped, free_port, is_down, is_up};
+use crate::waiting::{PATIENCE, eventually};
 
 /// The user that owns nothing, on Debian, Alpine and in Kubernetes alike.
 const NOBODY: u32 = 65_534;
@@ -112,28 +113,63 @@ fn two_capabilities_are_enough_to_wait_for_the_socket() {
 fn it_ends_where_it_can_neither_know_the_group_nor_start_who_serves_without() {
     let engine = Engine::absent();
     let port = free_port();
-    // Without /proc it does not find its own file.
-    let output = Command::new("unshare")
-        .args([
-            "--mount",
-            "sh",
-            "-c",
-            "mount -t tmpfs none /proc && exec \"$0\" \"$@\"",
-        ])
-        .args([BINARY, "--address=127.0.0.1", &format!("--port={port}")])
-        .arg(format!("--docker-host={}", engine.url()))
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(
-        (output.status.code(), said.lines().count()),
-        (Some(1), 1),
-        "{said}"
-    );
+    let mut command = Command::new("unshare");
+    command
+        // Without /proc it does not find its own file.
+        .args(["--mount", "sh", "-c"])
+        .arg("mount -t tmpfs none /proc && exec \"$0\" \"$@\"")
+        .args([BINARY, "--address=127.0.0.1"])
+        .arg(format!("--port={port}"))
+        .arg(format!("--docker-host={}", engine.url()));
+    let exporter = Exporter::spawn_on(command, port);
+    let ended = eventually(PATIENCE, || {
+        let ended = exporter.has_ended();
+        ended.then_some(()).ok_or_else(|| exporter.said())
+    });
+    ended.unwrap();
+    let said = exporter.said();
+    assert_eq!(said.lines().count(), 1, "{said}");
     assert!(
         said.contains("cannot start the process that serves until"),
         "{said}"
     );
+}
+
+/// As in a container under `userns-remap`: the socket's owner and group are not among the ids that there are.
+#[test]
+#[ignore = "needs a real Docker Engine: cargo test --test engine -- --ignored"]
+fn a_socket_of_another_user_namespace_is_said_to_take_that_one() {
+    const FIRST: u32 = 100_000;
+    let engine = Engine::private();
+    // It ends with the pipe.
+    let mut keeper = Command::new("unshare")
+        .args(["--user", "cat"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mapped = ["uid_map", "gid_map"].map(|file| {
+        let path = format!("/proc/{}/{file}", keeper.id());
+        // Refused until it has a namespace of its own.
+        let map = || fs::write(&path, format!("0 {FIRST} 65536")).map_err(|e| e.to_string());
+        eventually(PATIENCE, map)
+    });
+    let port = free_port();
+    let mut command = Command::new("nsenter");
+    command
+        .args(["--user", "--setuid=0", "--setgid=0"])
+        .arg(format!("--target={}", keeper.id()))
+        .args([BINARY, "--address=127.0.0.1", "--interval=1"])
+        .arg(format!("--port={port}"))
+        .arg(format!("--docker-host={}", engine.url()));
+    let exporter = Exporter::spawn_on(command, port);
+    exporter.until("the start", is_down);
+    keeper.wait().unwrap();
+    assert_eq!(mapped, [Ok(()), Ok(())]);
+    let said = exporter.said();
+    assert!(said.contains("run it with --userns host"), "{said}");
+    for thread in threads_that_listen(port) {
+        assert_eq!(thread.uids, [FIRST + NOBODY; 4], "{said}");
+    }
 }
 
 /// Starts it as root with these capabilities alone, without a socket.
