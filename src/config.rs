@@ -10,6 +10,7 @@ use lexopt::Arg;
 
 use crate::engine::Address;
 use crate::labels::Filter;
+use crate::logging::LogFilter;
 
 /// What `--help` prints.
 pub const HELP: &str = include_str!("help.txt");
@@ -44,6 +45,8 @@ pub struct Config {
     pub container_labels: Filter,
     /// Whether the Engine's events are followed.
     pub events: bool,
+    /// What is logged, if not what each command logs by itself.
+    pub log: Option<LogFilter>,
 }
 
 impl Default for Config {
@@ -55,6 +58,7 @@ impl Default for Config {
             retention: Duration::from_secs(300),
             container_labels: Filter::default(),
             events: true,
+            log: None,
         }
     }
 }
@@ -77,18 +81,18 @@ impl From<lexopt::Error> for Error {
     }
 }
 
-/// A setting: its variable, its flag without dashes, what it takes, and how to take it.
+/// A setting: its variable, its flag (if any) without dashes, what it takes, and how to take it.
 struct Setting {
     variable: &'static str,
-    flag: &'static str,
+    flag: Option<&'static str>,
     takes: &'static str,
     set: fn(&mut Config, &str) -> Result<(), String>,
 }
 
-const SETTINGS: [Setting; 7] = [
+const SETTINGS: [Setting; 10] = [
     Setting {
         variable: "EXPORTER_PORT",
-        flag: "port",
+        flag: Some("port"),
         takes: "a port, 1-65535",
         set: |config, text| {
             config.listen.set_port(whole(text, 1, 65535)?);
@@ -97,7 +101,7 @@ const SETTINGS: [Setting; 7] = [
     },
     Setting {
         variable: "EXPORTER_ADDRESS",
-        flag: "address",
+        flag: Some("address"),
         takes: "an IP address, v4 or v6",
         set: |config, text| {
             config.listen.set_ip(text.parse::<IpAddr>().map_err(none)?);
@@ -106,7 +110,7 @@ const SETTINGS: [Setting; 7] = [
     },
     Setting {
         variable: "COLLECTION_INTERVAL",
-        flag: "interval",
+        flag: Some("interval"),
         takes: "whole seconds, 1-86400",
         set: |config, text| {
             config.interval = Duration::from_secs(whole(text, 1, 86400)?);
@@ -115,7 +119,7 @@ const SETTINGS: [Setting; 7] = [
     },
     Setting {
         variable: "DOCKER_HOST",
-        flag: "docker-host",
+        flag: Some("docker-host"),
         takes: "unix:///path or tcp://host:port",
         set: |config, text| {
             config.docker_host = text.parse()?;
@@ -124,7 +128,7 @@ const SETTINGS: [Setting; 7] = [
     },
     Setting {
         variable: "EXIT_RETENTION",
-        flag: "retention",
+        flag: Some("retention"),
         takes: "whole seconds, 0-4294967295",
         set: |config, text| {
             config.retention = Duration::from_secs(whole(text, 0, u32::MAX.into())?);
@@ -133,7 +137,7 @@ const SETTINGS: [Setting; 7] = [
     },
     Setting {
         variable: "CONTAINER_LABELS",
-        flag: "container-labels",
+        flag: Some("container-labels"),
         takes: "comma-separated patterns of label keys, with * as wildcard and ! to exclude",
         set: |config, text| {
             config.container_labels = text.parse()?;
@@ -142,7 +146,7 @@ const SETTINGS: [Setting; 7] = [
     },
     Setting {
         variable: "EVENTS",
-        flag: "events",
+        flag: Some("events"),
         takes: "on or off",
         set: |config, text| {
             config.events = match text {
@@ -153,7 +157,31 @@ const SETTINGS: [Setting; 7] = [
             Ok(())
         },
     },
+    Setting {
+        variable: "RUST_LOG",
+        flag: None,
+        takes: "off, error, warn, info, debug or trace, also by module: \
+                warn,docker_exit_exporter::collector=debug",
+        set: |config, text| {
+            config.log = Some(text.parse()?);
+            Ok(())
+        },
+    },
+    refused_with_tls("DOCKER_TLS_VERIFY"),
+    refused_with_tls("DOCKER_CERT_PATH"),
 ];
+
+/// A variable that asks Docker's clients for TLS.
+const fn refused_with_tls(variable: &'static str) -> Setting {
+    Setting {
+        variable,
+        flag: None,
+        takes: "nothing, so leave it unset",
+        set: |_, _| {
+            Err("there is no TLS here, and a plain connection must not take its place".into())
+        },
+    }
+}
 
 impl Command {
     /// Reads the arguments (without the program's name) and the environment, as `variable` gives
@@ -177,7 +205,7 @@ impl Command {
                 Arg::Long("once") => once = true,
                 Arg::Value(word) if word == "healthcheck" => healthcheck = true,
                 Arg::Long(name) => {
-                    let Some(at) = SETTINGS.iter().position(|it| it.flag == name) else {
+                    let Some(at) = SETTINGS.iter().position(|it| it.flag == Some(name)) else {
                         return Err(argument.unexpected().into());
                     };
                     flags[at] = Some(parser.value()?);
@@ -186,9 +214,9 @@ impl Command {
             }
         }
         let mut config = Config::default();
-        for (setting, flag) in SETTINGS.iter().zip(flags) {
-            if let Some(value) = flag {
-                setting.apply(&mut config, &format!("--{}", setting.flag), &value)?;
+        for (setting, value) in SETTINGS.iter().zip(flags) {
+            if let (Some(flag), Some(value)) = (setting.flag, value) {
+                setting.apply(&mut config, &format!("--{flag}"), &value)?;
             } else if let Some(value) = variable(setting.variable) {
                 if !value.is_empty() || setting.variable == "CONTAINER_LABELS" {
                     setting.apply(&mut config, setting.variable, &value)?;
@@ -265,10 +293,13 @@ mod tests {
             config.retention.as_secs().to_string(),
             config.container_labels.to_string(),
             if config.events { "on" } else { "off" }.to_string(),
+            "info".to_string(),
         ]) {
             let line = HELP.lines().find(|line| line.contains(setting.variable));
             let line = line.unwrap_or_else(|| panic!("{} is not in --help", setting.variable));
-            assert!(line.contains(&format!("--{} ", setting.flag)), "{line}");
+            if let Some(flag) = setting.flag {
+                assert!(line.contains(&format!("--{flag} ")), "{line}");
+            }
             assert!(line.ends_with(&format!(" {default}")), "{line} / {default}");
         }
     }
@@ -326,6 +357,11 @@ mod tests {
             ("CONTAINER_LABELS", "*,!"),
             ("EVENTS", "yes"),
             ("EVENTS", "ON\n"),
+            ("RUST_LOG", "verbose"),
+            ("RUST_LOG", "info\nverbose"),
+            ("DOCKER_TLS_VERIFY", "1"),
+            ("DOCKER_TLS_VERIFY", "0"),
+            ("DOCKER_CERT_PATH", "/certs"),
         ] {
             let error = read(&[], &[(variable, value)]).unwrap_err();
             let setting = SETTINGS.iter().find(|it| it.variable == variable).unwrap();
@@ -335,15 +371,22 @@ mod tests {
             );
             assert!(error.ends_with(setting.takes), "{error}");
             assert_eq!(error.lines().count(), 1);
-            let flag = format!("--{}", setting.flag);
-            let error = read(&[&format!("{flag}={value}")], &[]).unwrap_err();
-            assert!(error.starts_with(&flag), "{error}");
+            if let Some(flag) = setting.flag {
+                let error = read(&[&format!("--{flag}={value}")], &[]).unwrap_err();
+                assert!(error.starts_with(&format!("--{flag} ")), "{error}");
+            }
         }
         let error = read(&[], &[("DOCKER_HOST", "https://docker:2376")]).unwrap_err();
         assert_eq!(
             error,
             "DOCKER_HOST cannot be \"https://docker:2376\" because https is not supported \
              (no TLS, no SSH, no named pipes); it takes unix:///path or tcp://host:port"
+        );
+        let error = read(&[], &[("DOCKER_TLS_VERIFY", "1")]).unwrap_err();
+        assert_eq!(
+            error,
+            "DOCKER_TLS_VERIFY cannot be \"1\" because there is no TLS here, and a plain connection \
+             must not take its place; it takes nothing, so leave it unset"
         );
     }
 
@@ -365,7 +408,10 @@ mod tests {
         assert_eq!(read(&["-h"], &[]), Ok(Command::Help));
         assert_eq!(read(&["--help"], &[("EVENTS", "bad")]), Ok(Command::Help));
         assert_eq!(read(&["-V"], &[]), Ok(Command::Version));
-        assert_eq!(read(&["--version"], &[]), Ok(Command::Version));
+        assert_eq!(
+            read(&["--version"], &[("DOCKER_TLS_VERIFY", "1")]),
+            Ok(Command::Version)
+        );
         for bad in [
             &["--nonsense"][..],
             &["nonsense"],

@@ -1,9 +1,11 @@
-//! Who this process is, and what a socket file's mode grants to whom.
+//! Who this process is, which ids it can know, and what a socket file's mode grants to whom.
 
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+
+use rustix::process::{Gid, getegid, geteuid, getgroups};
 
 /// The effective ids of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,28 +19,21 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Those of this process, from `/proc/self/status`; `None` where there is no such file.
+    /// Those of this process.
     #[must_use]
-    pub fn of_this_process() -> Option<Self> {
-        Self::parse(&fs::read_to_string("/proc/self/status").ok()?)
+    pub fn of_this_process() -> Self {
+        let groups = getgroups().unwrap_or_default();
+        Self {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            groups: groups.into_iter().map(Gid::as_raw).collect(),
+        }
     }
 
     /// Whether it is a member of this group.
     #[must_use]
     pub fn has_group(&self, gid: u32) -> bool {
         self.gid == gid || self.groups.contains(&gid)
-    }
-
-    fn parse(status: &str) -> Option<Self> {
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
-        // Real, effective, saved, file system.
-        let effective = |name| field(name)?.split_whitespace().nth(1)?.parse().ok();
-        let groups = field("Groups:")?.split_whitespace();
-        Some(Self {
-            uid: effective("Uid:")?,
-            gid: effective("Gid:")?,
-            groups: groups.filter_map(|group| group.parse().ok()).collect(),
-        })
     }
 }
 
@@ -51,6 +46,56 @@ impl fmt::Display for Credentials {
         }
         Ok(())
     }
+}
+
+/// The user namespace of this process. Ids that it does not know are shown as the overflow ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserNamespace {
+    /// The host's own, which knows all ids.
+    Host,
+    /// One that knows some of them, as with Docker's `userns-remap`.
+    Remapped {
+        /// Stands for each user that it does not know.
+        overflow_uid: u32,
+        /// Stands for each group that it does not know.
+        overflow_gid: u32,
+    },
+}
+
+impl UserNamespace {
+    /// That of this process; the host's where it cannot be read.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        match fs::read_to_string("/proc/self/uid_map") {
+            Ok(map) if !is_identity(&map) => Self::Remapped {
+                overflow_uid: overflow_id("/proc/sys/kernel/overflowuid"),
+                overflow_gid: overflow_id("/proc/sys/kernel/overflowgid"),
+            },
+            _ => Self::Host,
+        }
+    }
+
+    /// Whether it knows neither the owner nor the group of this file.
+    #[must_use]
+    pub fn is_stranger(self, file: Ownership) -> bool {
+        match self {
+            Self::Host => false,
+            Self::Remapped {
+                overflow_uid,
+                overflow_gid,
+            } => (file.uid, file.gid) == (overflow_uid, overflow_gid),
+        }
+    }
+}
+
+/// Whether this map (`user_namespaces(7)`) is the one of all ids to themselves.
+fn is_identity(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+fn overflow_id(path: &str) -> u32 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.trim().parse().unwrap_or(65534)
 }
 
 /// Owner, group and mode of a file.
@@ -73,6 +118,18 @@ impl Ownership {
         fs::metadata(path)
             .ok()
             .map(|metadata| Self::from(&metadata))
+    }
+
+    /// Whether its mode lets this process connect: the kernel looks at one of the three alone.
+    #[must_use]
+    pub fn lets_in(self, process: &Credentials) -> bool {
+        if process.uid == self.uid {
+            self.mode & 0o200 != 0
+        } else if process.has_group(self.gid) {
+            self.group_may_connect()
+        } else {
+            self.others_may_connect()
+        }
     }
 
     /// Whether its group may connect, which takes the right to write.
@@ -114,14 +171,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_the_effective_ones() {
-        let status = "Name:\tx\nUid:\t1000\t65534\t3\t4\nGid:\t1\t998\t3\t4\nGroups:\t27 998 \n";
-        let credentials = Credentials::parse(status).unwrap();
+    fn credentials_are_shown_with_the_groups_that_there_are() {
+        let mut credentials = Credentials {
+            uid: 65534,
+            gid: 998,
+            groups: vec![27, 998],
+        };
         assert_eq!(credentials.to_string(), "uid 65534, gid 998, groups 27 998");
-        let alone = status.replace("27 998 ", "");
-        let credentials = Credentials::parse(&alone).unwrap();
+        credentials.groups.clear();
         assert_eq!(credentials.to_string(), "uid 65534, gid 998");
-        assert_eq!(Credentials::parse("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn the_host_maps_every_id_to_itself() {
+        assert!(is_identity("         0          0 4294967295\n"));
+        for map in [
+            "0 100000 65536\n",
+            "0 0 65536\n",
+            "0 1000 1\n1 100000 65536\n",
+            "",
+        ] {
+            assert!(!is_identity(map), "{map}");
+        }
     }
 
     #[test]
@@ -137,5 +208,32 @@ mod tests {
         assert!(!of(0o660).others_may_connect());
         assert!(of(0o666).others_may_connect());
         assert_eq!(of(0o660).to_string(), "owner 0, group 998, mode 0660");
+    }
+
+    #[test]
+    fn one_of_owner_group_and_others_decides() {
+        let process = |uid, gid, groups: &[u32]| Credentials {
+            uid,
+            gid,
+            groups: groups.to_vec(),
+        };
+        for (mode, process, want) in [
+            (0o660, process(1, 998, &[]), true),
+            (0o660, process(1, 1, &[27, 998]), true),
+            (0o660, process(1, 1, &[27]), false),
+            (0o660, process(0, 0, &[]), true),
+            (0o066, process(0, 998, &[]), false),
+            (0o606, process(1, 998, &[]), false),
+            (0o606, process(1, 1, &[]), true),
+            (0, process(0, 998, &[]), false),
+        ] {
+            let socket = Ownership {
+                uid: 0,
+                gid: 998,
+                mode,
+                is_socket: true,
+            };
+            assert_eq!(socket.lets_in(&process), want, "{mode:o} {process}");
+        }
     }
 }

@@ -10,7 +10,8 @@ use docker_exit_exporter::collector::Collector;
 use docker_exit_exporter::config::{Command, Config, HELP};
 use docker_exit_exporter::publication::Publication;
 use docker_exit_exporter::telemetry::Telemetry;
-use docker_exit_exporter::{exporter, healthcheck, privileges};
+use docker_exit_exporter::{exporter, healthcheck, logging, privileges};
+use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -37,11 +38,11 @@ fn main() -> ExitCode {
         Command::Healthcheck(config) => healthcheck::ask(config.listen),
         Command::Once(config) => {
             // Standard error is for the one line that says why there are no metrics.
-            start_log("off");
+            logging::start(config.log.as_ref(), LevelFilter::Off);
             once(&config)
         }
         Command::Serve(config) => {
-            start_log("info");
+            logging::start(config.log.as_ref(), LevelFilter::Info);
             serve(&config)
         }
     };
@@ -52,14 +53,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// `RUST_LOG` decides what is logged; as with the other variables, an empty one is not set.
-fn start_log(level: &str) {
-    let filter = env::var("RUST_LOG").ok().filter(|it| !it.trim().is_empty());
-    env_logger::Builder::new()
-        .parse_filters(filter.as_deref().unwrap_or(level))
-        .init();
 }
 
 /// Not `eprintln!`: it panics where nobody can be told.
@@ -87,9 +80,9 @@ fn once(config: &Config) -> Result<(), String> {
 }
 
 fn serve(config: &Config) -> Result<(), String> {
-    privileges::drop_root(&config.docker_host);
     // Before anything can take long, since PID 1 ignores what it does not handle.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
+    privileges::drop_root(&config.docker_host, &mut signals)?;
     let listener = TcpListener::bind(config.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     log::info!(

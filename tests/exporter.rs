@@ -509,10 +509,15 @@ fn bad_settings_end_the_start_with_status_2_and_one_line() {
     for (variable, value) in [
         ("EXPORTER_PORT", "eighty"),
         ("DOCKER_HOST", "https://docker:2376"),
+        ("RUST_LOG", "verbose"),
+        ("DOCKER_TLS_VERIFY", "1"),
+        ("DOCKER_CERT_PATH", "/certs"),
     ] {
+        // All commands read them in the same way, and this one ends.
         let output = Command::new(BINARY)
             .env_clear()
             .env(variable, value)
+            .arg("--once")
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(2));
@@ -575,6 +580,7 @@ fn healthcheck() {
     check(free_port(), &[], 1);
     // Docker keeps status 2 for itself.
     check(exporter.port(), &[("EVENTS", "bad")], 1);
+    check(exporter.port(), &[("DOCKER_TLS_VERIFY", "1")], 1);
     // One that accepts and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     check(silent.local_addr().unwrap().port(), &[], 1);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use crate::credentials::{Credentials, Ownership};
+use crate::credentials::{Credentials, Ownership, UserNamespace};
 use crate::deadline::Stream;
 use crate::http::{self, Body, Head};
 
@@ -133,7 +133,8 @@ pub(super) fn unreachable(address: &Address, error: &io::Error) -> Kind {
             path,
             error,
             Ownership::of(path),
-            Credentials::of_this_process().as_ref(),
+            &Credentials::of_this_process(),
+            UserNamespace::of_this_process(),
         ),
     };
     Kind::Unreachable {
@@ -146,7 +147,8 @@ fn diagnose_socket(
     path: &Path,
     error: &io::Error,
     socket: Option<Ownership>,
-    credentials: Option<&Credentials>,
+    process: &Credentials,
+    namespace: UserNamespace,
 ) -> String {
     let path = path.display();
     match (error.kind(), socket) {
@@ -157,22 +159,26 @@ fn diagnose_socket(
             "{path} is not a socket: Docker makes a directory where the mounted socket does not exist; \
              mount the right path"
         ),
-        (ErrorKind::PermissionDenied, socket) => {
-            let mut text = format!("no permission to connect to {path}");
-            if let (Some(socket), Some(credentials)) = (socket, credentials) {
-                text += &format!(" ({socket}; this process has {credentials})");
-            }
-            match socket {
-                Some(socket) if credentials.is_some_and(|it| it.has_group(socket.gid)) => {
-                    text += ": SELinux or AppArmor may forbid what the mode allows";
-                }
-                Some(socket) if socket.group_may_connect() => {
-                    text += &format!(": run it with --group-add {}", socket.gid);
-                }
-                Some(socket) => text += &format!(": run it with --user {}", socket.uid),
-                None => text += ": a directory on the way cannot be entered",
-            }
-            text
+        (ErrorKind::PermissionDenied, None) => {
+            format!("no permission to connect to {path}: a directory on the way cannot be entered")
+        }
+        (ErrorKind::PermissionDenied, Some(socket)) => {
+            let remedy = if socket.mode == 0 {
+                "Docker opens it in a moment; else restart Docker, or chmod 0660 it".into()
+            } else if namespace.is_stranger(socket) && !socket.others_may_connect() {
+                "its owner and group are not known in this user namespace; with userns-remap, run it with \
+                 --userns host"
+                    .into()
+            } else if socket.lets_in(process) {
+                "SELinux or AppArmor may forbid what the mode allows".into()
+            } else if socket.group_may_connect() {
+                format!("run it with --group-add {}", socket.gid)
+            } else {
+                format!("run it with --user {}", socket.uid)
+            };
+            format!(
+                "no permission to connect to {path} ({socket}; this process has {process}): {remedy}"
+            )
         }
         (ErrorKind::ConnectionRefused, _) => format!(
             "nobody listens on {path}: Docker is down, or it made its socket anew after this one was \
@@ -216,66 +222,57 @@ mod tests {
 
     #[test]
     fn a_socket_that_cannot_be_used_comes_with_its_remedy() {
-        let socket = |mode| {
-            Some(Ownership {
-                uid: 0,
-                gid: 998,
-                mode,
-                is_socket: true,
-            })
+        use ErrorKind::{
+            ConnectionRefused as Refused, NotFound, Other, PermissionDenied as Denied,
         };
-        let directory = Some(Ownership {
-            uid: 0,
-            gid: 0,
-            mode: 0o755,
+        let owned = |uid, gid, mode| Ownership {
+            uid,
+            gid,
+            mode,
+            is_socket: true,
+        };
+        let socket = owned(0, 998, 0o660);
+        let stranger = |mode| Some(owned(65534, 65534, mode));
+        let directory = Ownership {
             is_socket: false,
-        });
-        let credentials = Credentials {
+            ..owned(0, 0, 0o755)
+        };
+        let host = UserNamespace::Host;
+        let remapped = UserNamespace::Remapped {
+            overflow_uid: 65534,
+            overflow_gid: 65534,
+        };
+        let process = Credentials {
             uid: 65534,
             gid: 65534,
             groups: vec![27],
         };
-        let in_group = |gid| {
-            Some(Ownership {
-                gid,
-                ..socket(0o660).unwrap()
-            })
-        };
-        for (kind, socket, want) in [
+        for (kind, socket, namespace, want) in [
+            (NotFound, None, host, "no Docker socket at /s: is Docker"),
             (
-                ErrorKind::NotFound,
-                None,
-                "no Docker socket at /s: is Docker running",
-            ),
-            (
-                ErrorKind::PermissionDenied,
-                socket(0o660),
+                Denied,
+                Some(socket),
+                host,
                 "(owner 0, group 998, mode 0660; this process has uid 65534, gid 65534, groups 27): run it with --group-add 998",
             ),
-            (
-                ErrorKind::PermissionDenied,
-                in_group(27),
-                "groups 27): SELinux or AppArmor",
-            ),
-            (
-                ErrorKind::PermissionDenied,
-                socket(0o600),
-                "run it with --user 0",
-            ),
-            (ErrorKind::PermissionDenied, None, "a directory on the way"),
-            (
-                ErrorKind::ConnectionRefused,
-                socket(0o660),
-                "nobody listens on /s",
-            ),
-            (
-                ErrorKind::ConnectionRefused,
-                directory,
-                "/s is not a socket",
-            ),
-            (ErrorKind::Other, socket(0o660), "cannot connect to /s"),
+            (Denied, Some(socket), remapped, "--group-add 998"),
+            (Denied, Some(owned(0, 27, 0o660)), host, ": SELinux"),
+            (Denied, Some(owned(0, 998, 0o666)), host, ": SELinux"),
+            (Denied, Some(owned(0, 998, 0o600)), host, "--user 0"),
+            (Denied, Some(owned(0, 27, 0o600)), host, "--user 0"),
+            (Denied, Some(owned(0, 998, 0)), host, "chmod 0660"),
+            (Denied, stranger(0), remapped, "chmod 0660"),
+            (Denied, stranger(0o660), remapped, "--userns host"),
+            (Denied, stranger(0o600), remapped, "--userns host"),
+            (Denied, stranger(0o666), remapped, ": SELinux"),
+            // There it is a group like any other.
+            (Denied, stranger(0o660), host, ": SELinux"),
+            (Denied, None, host, "a directory on the way"),
+            (Refused, Some(socket), host, "nobody listens on /s"),
+            (Refused, Some(directory), host, "/s is not a socket"),
+            (Other, Some(socket), host, "cannot connect to /s"),
         ] {
-            let text = diagnose_socket(Path::new("/s"), &kind.into(), socket, Some(&credentials));
+            let text = diagnose_socket(Path::new("/s"), &kind.into(), socket, &process, namespace);
             assert!(text.contains(want), "{text}");
         }
     }

@@ -226,6 +226,7 @@ fn run_scrape_stop(engine: &Engine, flags: &[&str]) -> String {
         "with {flags:?}:\n{}",
         logs(engine)
     );
+    assert!(status.contains("NoNewPrivs:\t1\n"), "with {flags:?}");
 
     let logs = stop(engine);
     engine.docker(&["rm", &name]);
