@@ -53,9 +53,6 @@ const KERNEL_GROWTH_KB: u64 = 64 * 1024;
 /// After so long all is as it was before the attack, also if the attackers never close.
 const RECOVERED: Duration = Duration::from_secs(10);
 
-/// What of the kernel's growth may be left then: some pages that it keeps, and what others do.
-const KERNEL_LEFT_KB: u64 = 8 * 1024;
-
 /// What an exporter has at rest, at most.
 const AT_REST: Footprint = Footprint {
     threads: 9,
@@ -253,11 +250,11 @@ impl Besieged {
         let ended = Instant::now();
         let recovered = eventually(RECOVERED, || {
             let now = self.footprint();
-            let kernel = kernel_kb().saturating_sub(self.kernel_before_kb);
-            if now.is_within(self.before) && kernel <= KERNEL_LEFT_KB {
+            let queued = queued(self.exporter.port());
+            if now.is_within(self.before) && queued == 0 {
                 Ok(())
             } else {
-                Err(format!("{now:?} and {kernel} kB more in the kernel"))
+                Err(format!("{now:?} and {queued} bytes in the kernel"))
             }
         });
         if let Err(now) = recovered {
@@ -363,6 +360,21 @@ fn kernel_kb() -> u64 {
     let line = text.lines().find(|line| line.starts_with("TCP:"));
     let pages = line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
     pages.expect("pages of TCP") * (rustix::param::page_size() as u64 / 1024)
+}
+
+/// Bytes in the kernel that the peers of this port have not taken, or that nobody has read there. Of
+/// connections that their process has closed, too.
+fn queued(port: u16) -> u64 {
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the system's sockets");
+    let of_port = format!(":{port:04X}");
+    let hex = |text: &str| u64::from_str_radix(text, 16).expect("a number");
+    // Number, local and remote address, state, what waits to be taken and to be read.
+    let fields = sockets
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let of_port = fields.filter(|it| it[1].ends_with(&of_port) && it[3] != "0A");
+    let queues = of_port.filter_map(|it| it[4].split_once(':').map(|(a, b)| hex(a) + hex(b)));
+    queues.sum()
 }
 
 /// How long a scrape's answer is, if it is whole.
