@@ -2,19 +2,16 @@
 //! bounded, however slowly they are taken.
 
 use std::collections::HashSet;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice, Write};
 use std::iter::once;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-
-use rustix::io::retry_on_intr;
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
 use crate::exposition::Text;
 
 /// Bytes of texts other than the last one that was asked for. Who takes an older one beyond that
 /// has his answer broken off.
-const MAX_OLD_BYTES: usize = 8 * 1024 * 1024;
+const MAX_OLD_BYTES: usize = 4 * 1024 * 1024;
 
 /// Pieces that are sent at a time. Of more bytes than the kernel takes at once it looks at none.
 const MAX_PIECES: usize = 256;
@@ -99,8 +96,8 @@ impl Answer {
         }
     }
 
-    /// Sends as much as the kernel takes at once, without copying it before. Returns whether all is
-    /// sent. Nothing of a text is held while its client is waited for.
+    /// Sends as much as the kernel takes at once, without copying it before, to a client that does
+    /// not block. Returns whether all is sent. No text is held while its client is waited for.
     ///
     /// # Errors
     /// `WouldBlock` if nothing is taken at once; `TimedOut` if the text was let go.
@@ -119,10 +116,7 @@ impl Answer {
         let first = pieces.next().map(|piece| &piece[self.at..]);
         let pieces: Vec<_> = first.into_iter().chain(pieces).take(MAX_PIECES).collect();
         let slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-        let mut sent = retry_on_intr(|| {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            sendmsg(client, &slices, &mut SendAncillaryBuffer::default(), flags)
-        })?;
+        let mut sent = (&*client).write_vectored(&slices)?;
         for piece in &pieces {
             if sent < piece.len() {
                 self.at += sent;
@@ -157,7 +151,9 @@ mod tests {
     fn connection() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (client, listener.accept().unwrap().0)
+        let server = listener.accept().unwrap().0;
+        server.set_nonblocking(true).unwrap();
+        (client, server)
     }
 
     /// A text in pieces, of which the first, some others and the last are empty.
@@ -217,9 +213,9 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
         let others = ["b", "c", "d", "e"].map(|letter| answer(text(letter), &texts));
         assert_eq!(first.send(&server).unwrap_err().kind(), ErrorKind::TimedOut);
-        // The last, and 8 MiB before it.
+        // The last, and 4 MiB before it.
         let is_held = |it: &Answer| lock(it.text.as_ref().unwrap()).is_some();
-        assert_eq!(others.each_ref().map(is_held), [false, true, true, true]);
+        assert_eq!(others.each_ref().map(is_held), [false, false, true, true]);
     }
 
     #[test]

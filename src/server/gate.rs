@@ -1,6 +1,6 @@
 //! Takes connections from the network, and answers each in a thread of its own.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
@@ -31,6 +31,10 @@ const SEND_BUFFER: usize = 128 * 1024;
 /// The same for what a client sends: a head. With those that wait to be accepted it is 34 MiB for all.
 const RECEIVE_BUFFER: usize = 16 * 1024;
 
+/// What a client has not acknowledged for so long is given up by the kernel, also after the connection
+/// was closed.
+const USER_TIMEOUT_MS: u32 = 5000;
+
 /// Descriptors that one connection takes: its socket, and a file of `/proc` while it is answered.
 const DESCRIPTORS: usize = 2;
 
@@ -60,20 +64,10 @@ pub(super) struct Gate {
 impl Gate {
     /// A gate that takes as many connections as the limits on this process's open files and threads
     /// let it, 64 at most.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub(super) fn new(listener: TcpListener, site: Site) -> io::Result<Self> {
-        // All connections inherit this. One that does not end well is reset: else the kernel would
-        // keep what its client does not take, for minutes.
-        set_socket_linger(&listener, Some(Duration::ZERO))?;
-        set_tcp_user_timeout(&listener, 5000)?;
-        set_socket_send_buffer_size(&listener, SEND_BUFFER)?;
-        set_socket_recv_buffer_size(&listener, RECEIVE_BUFFER)?;
-        // Else the end of an answer waits up to 40 ms for the acknowledgement of its beginning.
-        set_tcp_nodelay(&listener, true)?;
-        // std has 128 wait to be accepted, and who comes then is heard a second later.
-        rustix::net::listen(&listener, BACKLOG)?;
+    pub(super) fn new(listener: TcpListener, site: Site) -> Self {
+        if let Err(error) = limit(&listener) {
+            log::warn!("the kernel sets no limits to HTTP connections: {error}");
+        }
         let descriptors = process::max_descriptors().unwrap_or(usize::MAX);
         let threads = process::max_threads().unwrap_or(usize::MAX);
         let most = (descriptors.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS)
@@ -85,11 +79,11 @@ impl Gate {
                  and there may be {threads} threads"
             );
         }
-        Ok(Self {
+        Self {
             listener,
             connections: Connections::new(most, &site.telemetry),
             site: Arc::new(site),
-        })
+        }
     }
 
     /// Accepts, whatever happens.
@@ -134,4 +128,18 @@ impl Gate {
             thread::sleep(THREAD_ENDS);
         }
     }
+}
+
+/// Sets limits that all connections inherit.
+fn limit(listener: &TcpListener) -> rustix::io::Result<()> {
+    // One that does not end well is reset: else the kernel would keep what its client does not take
+    // for minutes.
+    set_socket_linger(listener, Some(Duration::ZERO))?;
+    set_tcp_user_timeout(listener, USER_TIMEOUT_MS)?;
+    set_socket_send_buffer_size(listener, SEND_BUFFER)?;
+    set_socket_recv_buffer_size(listener, RECEIVE_BUFFER)?;
+    // Else the end of an answer waits up to 40 ms for the acknowledgement of its beginning.
+    set_tcp_nodelay(listener, true)?;
+    // std has 128 wait to be accepted, and who comes then is heard a second later.
+    rustix::net::listen(listener, BACKLOG)
 }

@@ -41,7 +41,7 @@ struct Site {
 /// takes the connections from the network, each of which gets a thread for all that takes time.
 ///
 /// # Errors
-/// If `tiny_http` or a thread cannot be started, or the listener is none.
+/// If `tiny_http` or a thread cannot be started.
 pub fn start(
     listener: TcpListener,
     publication: &Arc<Publication>,
@@ -50,15 +50,13 @@ pub fn start(
 ) -> io::Result<()> {
     let lane = Lane::open()?;
     let (questions, receiver) = Questions::new();
-    let gate = Gate::new(
-        listener,
-        Site {
-            questions,
-            publication: Arc::clone(publication),
-            telemetry: telemetry.clone(),
-            texts: Texts::default(),
-        },
-    )?;
+    let site = Site {
+        questions,
+        publication: Arc::clone(publication),
+        telemetry: telemetry.clone(),
+        texts: Texts::default(),
+    };
+    let gate = Gate::new(listener, site);
     let publication = Arc::clone(publication);
     spawn(
         "server",
