@@ -40,16 +40,6 @@ impl Stream for TcpStream {
     }
 }
 
-impl Stream for &TcpStream {
-    fn read_within(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_read_timeout(timeout)
-    }
-
-    fn write_within(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_write_timeout(timeout)
-    }
-}
-
 impl<S: Stream + ?Sized> Stream for Box<S> {
     fn read_within(&self, timeout: Option<Duration>) -> io::Result<()> {
         (**self).read_within(timeout)
