@@ -9,8 +9,12 @@ use rustix::net::RecvFlags;
 
 use crate::telemetry::Telemetry;
 
+/// Nobody makes room who was waited for no longer than this. Under a flood the others wait to be
+/// accepted meanwhile, and are not sent away as soon as they come.
+const GRACE: Duration = Duration::from_millis(10);
+
 /// A client that was sent away is gone within microseconds. After this another one is.
-const GOING: Duration = Duration::from_millis(100);
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// All connections, `most` at a time.
 #[derive(Debug)]
@@ -35,51 +39,17 @@ struct Shared {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct State {
-    turn: Turn,
-    /// Since when it is.
-    since: Instant,
-    /// It was sent away.
-    sent_away: bool,
-}
-
 /// Who has to do something next.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Turn {
-    /// The client is to ask.
-    Ask,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The client is to ask, since then.
+    Asks(Instant),
+    /// The client is to take some of its answer, since then.
+    Takes(Instant),
     /// The exporter is to answer.
-    Answer,
-    /// The client is to take some of its answer.
-    Take,
-}
-
-impl Turn {
-    /// For so long nobody is sent away for what is not done yet: under a flood others wait to be
-    /// accepted meanwhile, and are not sent away as soon as they come.
-    fn grace(self) -> Duration {
-        match self {
-            Self::Ask => Duration::from_millis(5),
-            Self::Take => Duration::from_millis(20),
-            Self::Answer => Duration::from_secs(1),
-        }
-    }
-}
-
-impl State {
-    /// From when on it makes room for others.
-    fn makes_room_at(&self, client: &TcpStream) -> Instant {
-        let has_asked = matches!(self.turn, Turn::Ask) && has_sent(client);
-        let turn = if has_asked { Turn::Answer } else { self.turn };
-        self.since + turn.grace()
-    }
-}
-
-/// Whether the client has sent something that its thread has not come to read yet.
-fn has_sent(client: &TcpStream) -> bool {
-    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    matches!(rustix::net::recv(client, &mut [0; 1], flags), Ok((1, _)))
+    Waits,
+    /// The client was sent away: its thread is to end.
+    Leaves,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -101,18 +71,12 @@ impl Connections {
     pub(super) fn enter(self: &Arc<Self>, client: TcpStream) -> Connection {
         let mut open = lock(&self.open);
         while open.len() >= self.most {
-            let wait = send_away_one(&open, &self.refused);
+            let wait = self.send_away_one(&open);
             let waited = self.left.wait_timeout(open, wait);
             open = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let shared = Arc::new(Shared {
-            client,
-            state: Mutex::new(State {
-                turn: Turn::Ask,
-                since: Instant::now(),
-                sent_away: false,
-            }),
-        });
+        let state = Mutex::new(State::Asks(Instant::now()));
+        let shared = Arc::new(Shared { client, state });
         open.push(Arc::clone(&shared));
         self.count.inc();
         Connection {
@@ -123,28 +87,38 @@ impl Connections {
 
     /// Sends one client away, if any has used up its time.
     pub(super) fn make_room(&self) {
-        send_away_one(&lock(&self.open), &self.refused);
+        self.send_away_one(&lock(&self.open));
+    }
+
+    /// Sends away who has kept the exporter waiting for the longest time. Returns how long to wait
+    /// for a place then.
+    fn send_away_one(&self, open: &[Arc<Shared>]) -> Duration {
+        let late = |it: &Arc<Shared>| match *lock(&it.state) {
+            // What it has asked, its thread has not come to read yet.
+            State::Asks(_) if has_sent(&it.client) => None,
+            State::Asks(since) | State::Takes(since) => Some(since),
+            State::Waits | State::Leaves => None,
+        };
+        let waited_for = open.iter().filter_map(|it| Some((late(it)?, it)));
+        let Some((since, longest)) = waited_for.min_by_key(|(since, _)| *since) else {
+            return GRACE;
+        };
+        let early = GRACE.saturating_sub(since.elapsed());
+        if early.is_zero() {
+            *lock(&longest.state) = State::Leaves;
+            self.refused.inc();
+            // Its thread wakes up from whatever it waits for. It may be gone already.
+            let _ = longest.client.shutdown(Shutdown::Both);
+            return LEAVE_TIMEOUT;
+        }
+        early
     }
 }
 
-/// Sends away who has kept the exporter waiting for the longest time. Returns how long to wait for
-/// a place then.
-fn send_away_one(open: &[Arc<Shared>], refused: &IntCounter) -> Duration {
-    let here = open.iter().filter(|it| !lock(&it.state).sent_away);
-    let Some(next) = here.min_by_key(|it| lock(&it.state).makes_room_at(&it.client)) else {
-        return GOING;
-    };
-    let mut state = lock(&next.state);
-    let early = state.makes_room_at(&next.client);
-    let early = early.saturating_duration_since(Instant::now());
-    if early.is_zero() {
-        state.sent_away = true;
-        refused.inc();
-        // Its thread wakes up from whatever it waits for. It may be gone already.
-        let _ = next.client.shutdown(Shutdown::Both);
-        return GOING;
-    }
-    early.min(GOING)
+/// Whether the client has sent something that was not read yet.
+fn has_sent(client: &TcpStream) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    matches!(rustix::net::recv(client, &mut [0; 1], flags), Ok((1, _)))
 }
 
 impl Connection {
@@ -152,11 +126,26 @@ impl Connection {
         &self.shared.client
     }
 
-    /// Says whose turn it is from now on.
-    pub(super) fn is_to(&self, turn: Turn) {
+    /// From now on the client is to ask.
+    pub(super) fn asks(&self) {
+        self.is_to(State::Asks(Instant::now()));
+    }
+
+    /// From now on the client waits for an answer.
+    pub(super) fn waits(&self) {
+        self.is_to(State::Waits);
+    }
+
+    /// From now on the client is to take some of its answer.
+    pub(super) fn takes(&self) {
+        self.is_to(State::Takes(Instant::now()));
+    }
+
+    fn is_to(&self, next: State) {
         let mut state = lock(&self.shared.state);
-        state.turn = turn;
-        state.since = Instant::now();
+        if *state != State::Leaves {
+            *state = next;
+        }
     }
 
     /// Whether there is no place left for others.
@@ -166,7 +155,7 @@ impl Connection {
 
     /// Whether it had to make room.
     pub(super) fn was_sent_away(&self) -> bool {
-        lock(&self.shared.state).sent_away
+        *lock(&self.shared.state) == State::Leaves
     }
 }
 
@@ -181,80 +170,55 @@ impl Drop for Connection {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     use super::*;
 
-    /// Both ends of a connection.
-    fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        client
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .unwrap();
-        (client, listener.accept().unwrap().0)
-    }
-
     #[test]
     fn who_lets_the_exporter_wait_longest_makes_room() {
-        let end = Instant::now() + Duration::from_secs(60);
-        // One that was slow to go has another one sent away.
-        while make_one_go() >= GOING {
-            assert!(Instant::now() < end, "nobody goes at once");
-        }
-    }
-
-    /// Has one of three make room, and the right one if that did not take too long: returns how long.
-    fn make_one_go() -> Duration {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (client, listener.accept().unwrap().0)
+        };
         let telemetry = Telemetry::new();
-        let all = Connections::new(3, &telemetry);
-        let (_waits, socket) = pair(&listener);
-        let waiting = all.enter(socket);
-        waiting.is_to(Turn::Answer);
-        let (_takes, socket) = pair(&listener);
-        let taking = all.enter(socket);
-        taking.is_to(Turn::Take);
-        let (mut silent, socket) = pair(&listener);
-        let last = all.enter(socket);
-        assert_eq!(telemetry.connections.get(), 3);
-        let (_another, socket) = pair(&listener);
-        let now = Instant::now();
-        // However long it took to make them, they have all waited for as long.
-        for connection in [&waiting, &taking, &last] {
-            lock(&connection.shared.state).since = now;
+        let all = Connections::new(4, &telemetry);
+        let (clients, sockets): (Vec<_>, Vec<_>) = (0..5).map(|_| connect()).unzip();
+        let mut sockets = sockets.into_iter();
+        let [waits, asked, asks, takes] = [(); 4].map(|()| all.enter(sockets.next().unwrap()));
+        (&clients[1]).write_all(b"GET").unwrap();
+        while !has_sent(asked.client()) {
+            std::thread::yield_now();
         }
-
-        thread_of(last);
-        let _another = all.enter(socket);
-        let took = now.elapsed();
-        assert_eq!(silent.read(&mut [0; 1]).unwrap(), 0);
-        assert_eq!(telemetry.connections.get(), 3);
-        if took < GOING {
-            assert_eq!(telemetry.connections_refused.get(), 1);
-            assert!(!waiting.was_sent_away() && !taking.was_sent_away());
-        }
-        took
-    }
-
-    /// What a connection's thread does: it waits for the client, until that is sent away.
-    fn thread_of(connection: Connection) {
-        std::thread::spawn(move || {
-            let count = connection.client().read(&mut [0; 1]).unwrap();
-            assert_eq!((count, connection.was_sent_away()), (0, true));
+        waits.waits();
+        asks.asks();
+        takes.takes();
+        assert!(takes.is_crowded());
+        // What a connection's thread does: it waits for the client, until that is sent away.
+        let thread = std::thread::spawn(move || {
+            assert_eq!(
+                (
+                    asks.client().read(&mut [0; 1]).unwrap(),
+                    asks.was_sent_away()
+                ),
+                (0, true)
+            );
+            asks.takes();
+            assert!(asks.was_sent_away(), "it does not come back");
         });
-    }
-
-    #[test]
-    fn nobody_makes_room_while_there_is_some() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let telemetry = Telemetry::new();
-        let all = Connections::new(2, &telemetry);
-        for _ in 0..10 {
-            let (_client, socket) = pair(&listener);
-            drop(all.enter(socket));
-        }
-        assert_eq!(telemetry.connections.get(), 0);
-        assert_eq!(telemetry.connections_refused.get(), 0);
+        let start = Instant::now();
+        let _next = all.enter(sockets.next().unwrap());
+        assert!(start.elapsed() >= GRACE / 2);
+        thread.join().unwrap();
+        assert_eq!((&clients[2]).read(&mut [0; 1]).unwrap(), 0);
+        assert!(!waits.was_sent_away() && !asked.was_sent_away());
+        // One that is slow to leave has another one sent away.
+        assert_eq!(
+            takes.was_sent_away(),
+            telemetry.connections_refused.get() > 1
+        );
+        drop(asked);
+        assert_eq!(telemetry.connections.get(), 3);
     }
 }

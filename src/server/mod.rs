@@ -1,26 +1,28 @@
 //! The HTTP side: who asks gets what was published last.
 
-mod backend;
+mod answer;
 mod connections;
+mod conversation;
 mod gate;
-mod request;
-mod texts;
+mod lane;
+pub mod request;
 
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tiny_http::{Header, Method, Request, Response, StatusCode};
+use tiny_http::{HTTPVersion, Header, Method, Response, StatusCode};
 
 use crate::exposition::{Text, gzip};
 use crate::page;
-use crate::publication::Publication;
+use crate::publication::{Publication, Published};
 use crate::telemetry::Telemetry;
 
-use backend::Backend;
+use answer::{Answer, Texts};
 use gate::Gate;
-use texts::{Reader, Texts};
+use lane::{Lane, Questions};
+use request::{Refusal, Request};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -28,59 +30,145 @@ const HTML: &str = "text/html; charset=utf-8";
 
 /// What answers are made of.
 struct Site {
+    questions: Questions,
     publication: Arc<Publication>,
     telemetry: Telemetry,
-    texts: Arc<Texts>,
+    texts: Texts,
 }
 
 /// Answers on threads of its own, for as long as the process lives. The two that must not end are
-/// started by `spawn`.
+/// started by `spawn`: `server` has `tiny_http` read the requests and takes what is published, `gate`
+/// takes the connections from the network, each of which gets a thread for all that takes time.
 ///
 /// # Errors
-/// If `tiny_http` or a thread cannot be started.
+/// If `tiny_http` or a thread cannot be started, or the listener is none.
 pub fn start(
     listener: TcpListener,
     publication: &Arc<Publication>,
     telemetry: &Telemetry,
     spawn: impl Fn(&'static str, Box<dyn FnOnce() + Send>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let backend = Arc::new(Backend::start()?);
-    let site = Site {
-        publication: Arc::clone(publication),
-        telemetry: telemetry.clone(),
-        texts: Arc::default(),
-    };
-    let gate = Gate::new(listener, Arc::clone(&backend), site);
-    spawn("server", Box::new(move || backend.run()))?;
+    let lane = Lane::open()?;
+    let (questions, receiver) = Questions::new();
+    let gate = Gate::new(
+        listener,
+        Site {
+            questions,
+            publication: Arc::clone(publication),
+            telemetry: telemetry.clone(),
+            texts: Texts::default(),
+        },
+    )?;
+    let publication = Arc::clone(publication);
+    spawn(
+        "server",
+        Box::new(move || lane.serve(&receiver, &publication)),
+    )?;
     spawn("gate", Box::new(|| gate.run()))
 }
 
-/// What a client gets: all of `start`, of the text if there is one, and of `end`.
-#[derive(Default)]
-struct Answer {
+impl Site {
+    /// The answer to a request; `goes_on`: another one may follow on the same connection.
+    ///
+    /// # Errors
+    /// If `tiny_http` did not read it.
+    fn answer(&self, request: Result<Request, Refusal>, goes_on: bool) -> io::Result<Answer> {
+        let mut version = HTTPVersion(1, 1);
+        let (mut gzip, mut head_alone) = (false, false);
+        let content = match request {
+            Err(Refusal::Malformed) => Content::text(400, TEXT, "this is no HTTP/1.1 request\n"),
+            Err(Refusal::TooLarge) => Content::text(431, TEXT, "the request's head is too large\n"),
+            Ok(request) => {
+                let asked = self.questions.ask(request.line)?;
+                (version, gzip) = (asked.version, request.takes_gzip);
+                head_alone = asked.method == Method::Head;
+                self.content(&asked.method, &asked.target, gzip, asked.published)
+            }
+        };
+        self.telemetry.answered(content.code);
+        let mut start = head(&content, version, gzip, goes_on)?;
+        if head_alone {
+            return Ok(Answer::new(start));
+        }
+        start.extend(content.start);
+        Ok(match content.text {
+            Some(text) => Answer::with_text(start, text, gzip, content.end, &self.texts),
+            None => Answer::new(start),
+        })
+    }
+
+    /// What a request is answered with; `gzip`: the client takes what is compressed.
+    fn content(&self, method: &Method, target: &str, gzip: bool, published: Published) -> Content {
+        let known = matches!(path(target), "/metrics" | "/" | "/-/healthy" | "/-/ready");
+        if !known {
+            return Content::text(404, TEXT, "not found; / has the links\n");
+        }
+        if !matches!(method, Method::Get | Method::Head) {
+            return Content::text(405, TEXT, "only GET and HEAD are answered\n");
+        }
+        match path(target) {
+            "/metrics" => {
+                let own = self.telemetry.render() + &self.telemetry.render_process();
+                if *method == Method::Get {
+                    self.publication.taken(&published);
+                }
+                Content::metrics(published.text, own, gzip)
+            }
+            "/-/healthy" => Content::text(200, TEXT, "healthy\n"),
+            "/-/ready" if published.ready => Content::text(200, TEXT, "ready\n"),
+            "/-/ready" => Content::text(503, TEXT, "not ready: no collection has worked yet\n"),
+            _ => {
+                let only_failures = has_parameter(target, "failures");
+                let page = page::render(&published.page, only_failures, Timestamp::now());
+                Content::text(200, HTML, page)
+            }
+        }
+    }
+}
+
+/// What an answer is about: all of `start`, of the text if there is one, and of `end`.
+struct Content {
+    code: u16,
+    kind: &'static str,
+    length: usize,
     start: Vec<u8>,
-    text: Option<Reader>,
+    text: Option<Arc<Text>>,
     end: Vec<u8>,
 }
 
-impl Site {
-    /// Answers a request; `gzip`: the client takes what is compressed.
-    fn answer(&self, request: &Request, gzip: bool) -> io::Result<Answer> {
-        let content = content(request.method(), request.url(), gzip, self);
-        self.telemetry.answered(content.code);
-        let mut start = head(request, &content, gzip)?;
-        let mut answer = match request.method() {
-            Method::Head => Answer::default(),
-            _ => content.body,
+impl Content {
+    fn text(code: u16, kind: &'static str, text: impl Into<Vec<u8>>) -> Self {
+        let start = text.into();
+        Self {
+            code,
+            kind,
+            length: start.len(),
+            start,
+            text: None,
+            end: Vec::new(),
+        }
+    }
+
+    /// What is published, shared by all who take it, and then the exporter's own metrics.
+    fn metrics(text: Arc<Text>, own: String, gzip: bool) -> Self {
+        let (start, end) = if gzip {
+            (gzip::HEADER.to_vec(), text.gzip_end(own.as_bytes()))
+        } else {
+            (Vec::new(), own.into_bytes())
         };
-        start.append(&mut answer.start);
-        answer.start = start;
-        Ok(answer)
+        Self {
+            code: 200,
+            kind: METRICS,
+            length: start.len() + text.length(gzip) + end.len(),
+            start,
+            text: Some(text),
+            end,
+        }
     }
 }
 
 /// The head of an answer, as `tiny_http` writes it.
-fn head(request: &Request, content: &Content, gzip: bool) -> io::Result<Vec<u8>> {
+fn head(content: &Content, version: HTTPVersion, gzip: bool, goes_on: bool) -> io::Result<Vec<u8>> {
     let mut response = Response::new(
         StatusCode(content.code),
         vec![
@@ -107,85 +195,17 @@ fn head(request: &Request, content: &Content, gzip: bool) -> io::Result<Vec<u8>>
         response.add_header(header("Allow", "GET, HEAD"));
     }
     let mut head = Vec::new();
-    let version = request.http_version().clone();
     response.raw_print(&mut head, version, &[], true, None)?;
+    if !goes_on {
+        // `tiny_http` takes no such header: it would write it itself.
+        head.truncate(head.len() - b"\r\n".len());
+        head.extend(b"Connection: close\r\n\r\n");
+    }
     Ok(head)
 }
 
 fn header(name: &str, value: &str) -> Header {
     Header::from_bytes(name, value).expect("the header is ASCII")
-}
-
-/// What an answer is about; the head is not yet there.
-struct Content {
-    code: u16,
-    kind: &'static str,
-    body: Answer,
-    length: usize,
-}
-
-impl Content {
-    fn text(code: u16, kind: &'static str, text: impl Into<Vec<u8>>) -> Self {
-        let start = text.into();
-        Self {
-            code,
-            kind,
-            length: start.len(),
-            body: Answer {
-                start,
-                ..Answer::default()
-            },
-        }
-    }
-}
-
-/// What a request is answered with; `gzip`: the client takes what is compressed.
-fn content(method: &Method, url: &str, gzip: bool, site: &Site) -> Content {
-    let known = matches!(path(url), "/metrics" | "/" | "/-/healthy" | "/-/ready");
-    if !known {
-        return Content::text(404, TEXT, "not found; / has the links\n");
-    }
-    if !matches!(method, Method::Get | Method::Head) {
-        return Content::text(405, TEXT, "only GET and HEAD are answered\n");
-    }
-    match path(url) {
-        "/metrics" => {
-            let own = site.telemetry.render() + &site.telemetry.render_process();
-            let published = site.publication.get();
-            if *method == Method::Get {
-                site.publication.taken(&published);
-            }
-            metrics(published.text, own, gzip, site)
-        }
-        "/-/healthy" => Content::text(200, TEXT, "healthy\n"),
-        "/-/ready" if site.publication.get().ready => Content::text(200, TEXT, "ready\n"),
-        "/-/ready" => Content::text(503, TEXT, "not ready: no collection has worked yet\n"),
-        _ => {
-            let snapshot = site.publication.get().page;
-            let only_failures = has_parameter(url, "failures");
-            let page = page::render(&snapshot, only_failures, Timestamp::now());
-            Content::text(200, HTML, page)
-        }
-    }
-}
-
-/// What is published, shared by all who take it, and then the exporter's own metrics.
-fn metrics(text: Arc<Text>, own: String, gzip: bool, site: &Site) -> Content {
-    let (start, end) = if gzip {
-        (gzip::HEADER.to_vec(), text.gzip_end(own.as_bytes()))
-    } else {
-        (Vec::new(), own.into_bytes())
-    };
-    Content {
-        code: 200,
-        kind: METRICS,
-        length: start.len() + text.length(gzip) + end.len(),
-        body: Answer {
-            start,
-            text: Some(site.texts.read(text, gzip)),
-            end,
-        },
-    }
 }
 
 /// The path of a request's target, which may be a whole URL (RFC 9112, 3.2.2) and have a query.
@@ -215,7 +235,6 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::publication::Published;
 
     #[test]
     fn targets() {
@@ -253,24 +272,27 @@ mod tests {
     }
 
     #[test]
-    fn answers() {
+    fn contents() {
+        let publication: Arc<Publication> = Arc::default();
         let site = Site {
-            publication: Arc::default(),
+            questions: Questions::new().0,
+            publication: Arc::clone(&publication),
             telemetry: Telemetry::new(),
-            texts: Arc::default(),
+            texts: Texts::default(),
         };
-        let code = |method: &str, url: &str| {
+        let content = |method: &str, target: &str, gzip| {
             let method = method.parse().unwrap();
-            content(&method, url, false, &site).code
+            site.content(&method, target, gzip, publication.get())
         };
+        let code = |method, target| content(method, target, false).code;
         assert_eq!(code("GET", "/-/ready"), 503);
         assert_eq!(code("GET", "/metrics"), 200);
-        site.publication.set(Published {
+        publication.set(Published {
             text: Arc::new("a 1\n".to_owned().into()),
             ready: true,
             ..Published::default()
         });
-        for (method, url, want) in [
+        for (method, target, want) in [
             ("GET", "/-/ready", 200),
             ("GET", "/-/healthy", 200),
             ("GET", "/", 200),
@@ -281,32 +303,32 @@ mod tests {
             ("GET", "/metricsx", 404),
             ("GET", "/favicon.ico", 404),
         ] {
-            assert_eq!(code(method, url), want, "{method} {url}");
+            assert_eq!(code(method, target), want, "{method} {target}");
         }
         // What shows new workloads as 0 is reported as shown when it is taken.
         let shown: Arc<AtomicU64> = Arc::default();
         let calls = Arc::clone(&shown);
-        site.publication
-            .on_shown(move |revision| calls.store(revision, Ordering::Relaxed));
-        site.publication.set(Published {
+        publication.on_shown(move |revision| calls.store(revision, Ordering::Relaxed));
+        publication.set(Published {
             unshown: Some(7),
-            ..site.publication.get()
+            ..publication.get()
         });
-        for (method, url, want) in [
+        for (method, target, want) in [
             ("HEAD", "/metrics", 0),
             ("POST", "/metrics", 0),
             ("GET", "/", 0),
             ("GET", "/metrics", 7),
         ] {
-            code(method, url);
-            assert_eq!(shown.load(Ordering::Relaxed), want, "{method} {url}");
+            code(method, target);
+            assert_eq!(shown.load(Ordering::Relaxed), want, "{method} {target}");
         }
         for gzip in [false, true] {
-            let content = content(&Method::Get, "/metrics", gzip, &site);
-            let mut bytes = content.body.start;
-            let mut text = content.body.text.expect("a text");
-            text.read_to_end(&mut bytes).unwrap();
-            bytes.extend(content.body.end);
+            let content = content("GET", "/metrics", gzip);
+            let mut bytes = content.start;
+            for segment in content.text.expect("a text").segments() {
+                bytes.extend(segment.bytes(gzip));
+            }
+            bytes.extend(content.end);
             assert_eq!(bytes.len(), content.length);
             let mut body = String::new();
             if gzip {

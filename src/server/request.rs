@@ -1,201 +1,283 @@
-//! The head of a request, as far as the gate needs to know it (RFC 9112).
+//! The head of a request, as far as it must be known before `tiny_http` reads the first line of it
+//! (RFC 9112).
+
+use httparse::{EMPTY_HEADER, Error, Header};
 
 /// Bytes of a request's head, at most. Prometheus sends about 250; browsers with cookies some KB.
-pub(super) const HEAD_BYTES: usize = 16 * 1024;
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Headers of a request, at most.
+const MAX_HEADERS: usize = 100;
 
 /// A request without its headers and its body.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Request {
-    /// The request line, without its end; `None` if it is none of HTTP/1.x.
-    pub(super) line: Option<Vec<u8>>,
+pub struct Request {
+    /// The request line, without its end: a method, a target and HTTP/1.0 or 1.1.
+    pub line: Vec<u8>,
     /// Another request may follow on the same connection.
-    pub(super) keeps_alive: bool,
+    pub keeps_alive: bool,
     /// The answer may be compressed.
-    pub(super) takes_gzip: bool,
+    pub takes_gzip: bool,
 }
 
-impl Request {
-    /// Takes a complete head off the front of `input`; `None` while it is not complete. Lines may
-    /// end without CR, and empty ones before the request are passed over (RFC 9112, 2.2).
-    pub(super) fn take(input: &mut Vec<u8>) -> Option<Self> {
-        let empty = input
-            .iter()
-            .take_while(|byte| matches!(byte, b'\r' | b'\n'));
-        let start = empty.count();
-        let mut line: Option<&[u8]> = None;
-        let mut keeps_alive = true;
-        let mut takes_gzip = false;
-        let mut at = start;
-        loop {
-            let length = input[at..].iter().position(|byte| *byte == b'\n')?;
-            let text = &input[at..at + length];
-            let text = text.strip_suffix(b"\r").unwrap_or(text);
-            at += length + 1;
-            match line {
-                None => {
-                    keeps_alive = text.ends_with(b" HTTP/1.1");
-                    line = Some(text);
-                }
-                Some(line) if text.is_empty() => {
-                    let line = is_request_line(line).then(|| line.to_owned());
-                    input.drain(..at);
-                    keeps_alive &= line.is_some();
-                    return Some(Self {
-                        line,
-                        keeps_alive,
-                        takes_gzip,
-                    });
-                }
-                Some(_) => {
-                    keeps_alive &= !ends_connection(text);
-                    takes_gzip |= takes_gzip_by(text);
-                }
+/// Why no request can be taken, now or later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is no HTTP/1.x, or could mean one thing to this program and another to a proxy.
+    Malformed,
+    /// Its head has more than 16 KiB, or more than 100 headers.
+    TooLarge,
+}
+
+/// What a client has sent and no request was made of yet. Each byte is looked at once, however they
+/// come.
+#[derive(Debug, Default)]
+pub struct Input {
+    bytes: Vec<u8>,
+    /// Where the line begins that has no end yet.
+    line: usize,
+    /// So many bytes were searched for its end.
+    searched: usize,
+}
+
+impl Input {
+    /// Appends what came. Empty lines before a request are passed over (RFC 9112, 2.2).
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        if self.bytes.is_empty() {
+            let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+            bytes = &bytes[bytes.iter().take_while(|byte| is_end(byte)).count()..];
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Whether no request has begun.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Takes a whole head off the front; `None` while it is not whole. Lines may end without CR.
+    ///
+    /// # Errors
+    /// [`Refusal`]. What comes after it is of no use.
+    pub fn take(&mut self) -> Result<Option<Request>, Refusal> {
+        while let Some(length) = self.unsearched().iter().position(|byte| *byte == b'\n') {
+            let end = self.searched + length;
+            let line = std::mem::replace(&mut self.line, end + 1)..end;
+            self.searched = end + 1;
+            if self.searched > MAX_HEAD {
+                return Err(Refusal::TooLarge);
+            }
+            if matches!(&self.bytes[line.clone()], b"" | b"\r") {
+                let request = Request::parse(&self.bytes[..=end]);
+                let bytes = std::mem::take(self).bytes;
+                self.push(&bytes[end + 1..]);
+                return request.map(Some);
             }
         }
+        self.searched = self.bytes.len();
+        if self.bytes.len() > MAX_HEAD {
+            return Err(Refusal::TooLarge);
+        }
+        Ok(None)
+    }
+
+    fn unsearched(&self) -> &[u8] {
+        &self.bytes[self.searched..]
     }
 }
 
-/// A method, a target and a version that `tiny_http` takes: HTTP/2.0 has it wait for itself, for
-/// ever.
-fn is_request_line(line: &[u8]) -> bool {
-    let [method, target, version] = line.split(|byte| *byte == b' ').collect::<Vec<_>>()[..] else {
-        return false;
-    };
-    let is_text = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_graphic);
-    is_text(method) && is_text(target) && matches!(version, b"HTTP/1.0" | b"HTTP/1.1")
+impl Request {
+    fn parse(head: &[u8]) -> Result<Self, Refusal> {
+        let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(head) {
+            Ok(_) => {}
+            Err(Error::TooManyHeaders) => return Err(Refusal::TooLarge),
+            Err(_) => return Err(Refusal::Malformed),
+        }
+        let (Some(method), Some(target), Some(version)) =
+            (request.method, request.path, request.version)
+        else {
+            return Err(Refusal::Malformed);
+        };
+        if !target.is_ascii() {
+            return Err(Refusal::Malformed);
+        }
+        Ok(Self {
+            line: format!("{method} {target} HTTP/1.{version}").into(),
+            keeps_alive: version == 1 && !request.headers.iter().any(ends_connection),
+            takes_gzip: request.headers.iter().any(takes_gzip),
+        })
+    }
 }
 
 /// Whether no other request can follow one with this header: the client says so, or there is a
 /// body, which nobody here reads.
-fn ends_connection(header: &[u8]) -> bool {
-    let (name, value) = split(header);
-    match name.to_ascii_lowercase().as_slice() {
-        b"connection" => {
-            let mut options = value.split(|byte| *byte == b',');
+fn ends_connection(header: &Header) -> bool {
+    match header.name.to_ascii_lowercase().as_str() {
+        "connection" => {
+            let mut options = header.value.split(|byte| *byte == b',');
             options.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"close"))
         }
-        b"content-length" => value.trim_ascii() != b"0",
-        b"transfer-encoding" | b"expect" => true,
+        "content-length" => header.value != b"0",
+        "transfer-encoding" | "expect" => true,
         _ => false,
     }
 }
 
 /// Whether a client that sends this header takes what is compressed by gzip (RFC 9110, 12.5.3).
-fn takes_gzip_by(header: &[u8]) -> bool {
-    let (name, value) = split(header);
-    let mut codings = value.split(|byte| *byte == b',').map(|coding| {
+fn takes_gzip(header: &Header) -> bool {
+    let mut codings = header.value.split(|byte| *byte == b',').map(|coding| {
         let mut parts = coding.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let is_gzip = parts
             .next()
-            .is_some_and(|it| it.eq_ignore_ascii_case(b"gzip"));
+            .unwrap_or_default()
+            .eq_ignore_ascii_case(b"gzip");
         // A weight of nothing means that it is refused: q=0, q=0.0 and so on.
         is_gzip && !parts.any(|it| it.iter().all(|byte| b"qQ=0. ".contains(byte)))
     });
-    name.eq_ignore_ascii_case(b"accept-encoding") && codings.any(|it| it)
-}
-
-/// A header's name and its value.
-fn split(header: &[u8]) -> (&[u8], &[u8]) {
-    let (name, value) = match header.iter().position(|byte| *byte == b':') {
-        Some(colon) => (&header[..colon], &header[colon + 1..]),
-        None => (header, &[][..]),
-    };
-    (name.trim_ascii(), value)
+    header.name.eq_ignore_ascii_case("accept-encoding") && codings.any(|it| it)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn who_takes_gzip() {
-        for (header, want) in [
-            ("Accept-Encoding: gzip", true),
-            ("accept-encoding:deflate,GZIP ;q=0.5, br", true),
-            ("Accept-Encoding: gzip;q=1.0", true),
-            ("Accept-Encoding: gzip; q=0", false),
-            ("Accept-Encoding: gzip;Q=0.000", false),
-            ("Accept-Encoding: gzip;q=0, gzip", true),
-            ("Accept-Encoding: x-gzip, deflate", false),
-            ("Accept-Encoding: identity", false),
-            // Whoever says so takes gzip as well, but no one who scrapes does.
-            ("Accept-Encoding: *", false),
-            ("Accept-Encoding:", false),
-            ("Accept-Encoding", false),
-            ("Content-Encoding: gzip", false),
-            ("gzip", false),
-        ] {
-            let mut input = format!("GET / HTTP/1.1\r\nA: b\r\n{header}\r\n\r\n").into_bytes();
-            let request = Request::take(&mut input).unwrap();
-            assert_eq!(request.takes_gzip, want, "{header}");
-        }
+    /// The request line, `+` if another may follow, and what is left of the input.
+    fn take(input: &[u8]) -> Option<(String, String)> {
+        let mut whole = Input::default();
+        whole.push(input);
+        let request = whole.take();
+        // It is all the same how they come.
+        let mut drip = Input::default();
+        let dripped = input.iter().map(|byte| {
+            drip.push(&[*byte]);
+            drip.take()
+        });
+        let first = dripped.into_iter().find(|it| *it != Ok(None));
+        assert_eq!(first.unwrap_or(Ok(None)), request, "{input:?}");
+        let said = match request {
+            Ok(request) => {
+                let request = request?;
+                let more = if request.keeps_alive { "+" } else { "" };
+                String::from_utf8(request.line).unwrap() + more
+            }
+            Err(refusal) => format!("{refusal:?}"),
+        };
+        Some((said, String::from_utf8(whole.bytes).unwrap()))
     }
 
-    /// The request line, `+` if another may follow, and what is left of the input.
-    fn take(input: &str) -> Option<(String, String)> {
-        let mut input = input.as_bytes().to_vec();
-        let request = Request::take(&mut input)?;
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let more = if request.keeps_alive { "+" } else { "" };
-        Some((request.line.map_or("bad".into(), text) + more, text(input)))
-    }
+    const NEXT: &str = "GET / HTTP/1.1+";
+    const LAST: &str = "GET / HTTP/1.1";
+    const BAD: &str = "Malformed";
 
     #[test]
     fn heads() {
-        for (input, want) in [
-            ("", None),
-            ("\r\n\r\n", None),
-            ("GET / HTTP/1.1\r\n", None),
-            ("GET / HTTP/1.1\r\nHost: x\r\n\r", None),
-            ("GET / HTTP/1.1\r\n\r\n", Some(("GET / HTTP/1.1+", ""))),
-            ("GET / HTTP/1.1\n\n", Some(("GET / HTTP/1.1+", ""))),
-            ("\r\n\nGET / HTTP/1.1\n\r\n", Some(("GET / HTTP/1.1+", ""))),
-            (
-                "GET / HTTP/1.1\r\n\r\nGET",
-                Some(("GET / HTTP/1.1+", "GET")),
-            ),
-            ("GET / HTTP/1.0\r\n\r\n", Some(("GET / HTTP/1.0", ""))),
-            ("* * HTTP/1.1\r\n\r\n", Some(("* * HTTP/1.1+", ""))),
-            ("GET /\r\n\r\n", Some(("bad", ""))),
-            ("GET  / HTTP/1.1\r\n\r\n", Some(("bad", ""))),
-            ("GET / HTTP/1.1 \r\n\r\n", Some(("bad", ""))),
-            ("GET / HTTP/1.1 HTTP/1.1\r\n\r\n", Some(("bad", ""))),
-            (" / HTTP/1.1\r\n\r\n", Some(("bad", ""))),
-            ("GET  HTTP/1.1\r\n\r\n", Some(("bad", ""))),
-            ("GET /\u{e9} HTTP/1.1\r\n\r\n", Some(("bad", ""))),
-            ("GET /\rb HTTP/1.1\r\n\r\n", Some(("bad", ""))),
-            ("GET / HTTP/2.0\r\n\r\nSM", Some(("bad", "SM"))),
-            ("GET / HTTP/1.2\r\n\r\n", Some(("bad", ""))),
-            ("GET / http/1.1\r\n\r\n", Some(("bad", ""))),
+        for input in [
+            "",
+            "\r\n\r\n",
+            "GET / HTTP/1.1\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\n\r",
         ] {
-            let want = want.map(|(line, left): (&str, &str)| (line.into(), left.into()));
-            assert_eq!(take(input), want, "{input:?}");
+            assert_eq!(take(input.as_bytes()), None, "{input:?}");
+        }
+        for (input, want, left) in [
+            ("GET / HTTP/1.1\r\n\r\n", NEXT, ""),
+            ("GET / HTTP/1.1\n\n", NEXT, ""),
+            ("\r\n\nGET / HTTP/1.1\n\r\n", NEXT, ""),
+            ("GET / HTTP/1.1\r\n\r\n\r\nGET", NEXT, "GET"),
+            ("GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0", ""),
+            ("* * HTTP/1.1\r\n\r\n", "* * HTTP/1.1+", ""),
+            ("GET /\r\n\r\n", BAD, ""),
+            ("GET  / HTTP/1.1\r\n\r\n", BAD, ""),
+            ("GET / HTTP/1.1 \r\n\r\n", BAD, ""),
+            ("GET / HTTP/1.1 HTTP/1.1\r\n\r\n", BAD, ""),
+            (" / HTTP/1.1\r\n\r\n", BAD, ""),
+            ("GET  HTTP/1.1\r\n\r\n", BAD, ""),
+            ("GET /\u{e9} HTTP/1.1\r\n\r\n", BAD, ""),
+            ("GET /\rb HTTP/1.1\r\n\r\n", BAD, ""),
+            ("GET / HTTP/2.0\r\n\r\nSM", BAD, "SM"),
+            ("GET / HTTP/1.2\r\n\r\n", BAD, ""),
+            ("GET / http/1.1\r\n\r\n", BAD, ""),
+        ] {
+            let want = Some((want.to_owned(), left.to_owned()));
+            assert_eq!(take(input.as_bytes()), want, "{input:?}");
         }
     }
 
     #[test]
-    fn what_ends_a_connection() {
-        for (header, keeps_alive) in [
-            ("Host: x", true),
-            ("Connection: keep-alive", true),
-            ("Connection: Upgrade, HTTP2-Settings", true),
-            ("Connection: close", false),
-            ("connection:Keep-Alive , CLOSE", false),
-            ("Connection : close", false),
-            ("Content-Length: 0", true),
-            ("Content-Length: 5", false),
-            ("Content-Length: 99999999999999999999", false),
-            ("content-length: -1", false),
-            ("Content-Length:", false),
-            ("Transfer-Encoding: chunked", false),
-            ("Expect: 100-continue", false),
-            ("Expect", false),
-            ("no header", true),
+    fn headers() {
+        for (header, want) in [
+            ("Host: x", NEXT),
+            ("Connection: keep-alive", NEXT),
+            ("Connection: Upgrade, HTTP2-Settings", NEXT),
+            ("Connection: close", LAST),
+            ("connection:Keep-Alive , CLOSE", LAST),
+            ("Connection : close", BAD),
+            ("Content-Length:  0", NEXT),
+            ("Content-Length: 5", LAST),
+            ("Content-Length: 99999999999999999999", LAST),
+            ("content-length: -1", LAST),
+            ("Content-Length:", LAST),
+            ("Transfer-Encoding: chunked", LAST),
+            ("Expect: 100-continue", LAST),
+            ("Expect", BAD),
+            (": no name", BAD),
+            ("X: folded\r\n Content-Length: 5", BAD),
+            ("X: folded\r\n\tContent-Length: 5", BAD),
+            ("X: a\rContent-Length: 5", BAD),
+            ("X: a\0", BAD),
+            ("X:", NEXT),
         ] {
             let head = format!("GET / HTTP/1.1\r\nA: b\r\n{header}\r\nC: d\r\n\r\n");
-            let (line, left) = take(&head).unwrap();
-            assert_eq!(line.ends_with('+'), keeps_alive, "{header}");
-            assert_eq!(left, "", "{header}");
+            let want = Some((want.to_owned(), String::new()));
+            assert_eq!(take(head.as_bytes()), want, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_head_may_be_long_but_not_longer() {
+        let head = |length: usize| {
+            let rest = "GET / HTTP/1.1\r\nX: \r\n\r\n".len();
+            let long = "x".repeat(length - rest);
+            format!("GET / HTTP/1.1\r\nX: {long}\r\n\r\n").into_bytes()
+        };
+        assert!(take(&head(MAX_HEAD)).unwrap().0.ends_with('+'));
+        for length in [MAX_HEAD + 1, 3 * MAX_HEAD] {
+            assert_eq!(take(&head(length)).unwrap().0, "TooLarge");
+        }
+        assert_eq!(take(&b"x".repeat(MAX_HEAD)), None);
+        assert_eq!(take(&b"\n".repeat(3 * MAX_HEAD)), None);
+        for long in [b"x".repeat(MAX_HEAD + 1), b"a\n".repeat(MAX_HEAD)] {
+            assert_eq!(take(&long).unwrap().0, "TooLarge");
+        }
+        let many = ["GET / HTTP/1.1\n", &"a:b\n".repeat(MAX_HEADERS), "\n"].concat();
+        assert!(take(many.as_bytes()).unwrap().0.ends_with('+'));
+        let more = many.replacen('\n', "\na:b\n", 1);
+        assert_eq!(take(more.as_bytes()).unwrap().0, "TooLarge");
+    }
+
+    #[test]
+    fn who_takes_gzip() {
+        for (value, want) in [
+            ("gzip", true),
+            ("deflate,GZIP ;q=0.5, br", true),
+            (" gzip;q=1.0", true),
+            ("gzip; q=0", false),
+            ("gzip;Q=0.000", false),
+            ("gzip;q=0, gzip", true),
+            ("x-gzip, deflate", false),
+            ("identity", false),
+            // Whoever says so takes gzip as well, but no one who scrapes does.
+            ("*", false),
+            ("", false),
+        ] {
+            let mut input = Input::default();
+            let head = format!("GET / HTTP/1.1\r\nA: gzip\r\naccept-Encoding:{value}\r\n\r\n");
+            input.push(head.as_bytes());
+            let request = input.take().unwrap().unwrap();
+            assert_eq!(request.takes_gzip, want, "{value}");
         }
     }
 }
