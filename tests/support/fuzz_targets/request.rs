@@ -23,7 +23,7 @@ pub fn request(data: &[u8]) {
     }
 }
 
-/// What is read of one connection, and where each head begins and ends. None follows a refusal, or a
+/// What is read of one connection, and where each head ends. None follows a refusal, or a
 /// request that does not keep the connection alive.
 type Heads = Vec<(Result<SlowRequest, Refusal>, usize)>;
 
