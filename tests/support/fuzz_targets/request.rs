@@ -151,8 +151,8 @@ fn slow_request(head: &[u8]) -> Result<SlowRequest, Refusal> {
     let [method, target, version] = parts[..] else {
         return Err(Refusal::Malformed);
     };
-    let is_target = !target.is_empty() && target.bytes().all(|it| it.is_ascii_graphic());
-    if !is_token(method.as_bytes()) || !is_target {
+    let is_target = |byte: u8| byte.is_ascii_graphic() || !byte.is_ascii();
+    if !is_token(method.as_bytes()) || target.is_empty() || !target.bytes().all(is_target) {
         return Err(Refusal::Malformed);
     }
     let mut request = SlowRequest {
@@ -187,6 +187,10 @@ fn slow_request(head: &[u8]) -> Result<SlowRequest, Refusal> {
             "accept-encoding" => request.may_take_gzip |= value.contains("gzip"),
             _ => {}
         }
+    }
+    // Nothing else is wrong with it.
+    if !line.is_ascii() {
+        return Err(Refusal::Malformed);
     }
     Ok(request)
 }
