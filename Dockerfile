@@ -1,4 +1,4 @@
-# docker-exit-exporter: one static binary and nothing else.
+# docker-exit-exporter: one static binary, and the licences of what is in it.
 #
 #   docker build -t docker-exit-exporter .
 #
@@ -42,7 +42,8 @@ FROM ${BINARY} AS binary
 FROM scratch
 LABEL org.opencontainers.image.title="docker-exit-exporter" \
       org.opencontainers.image.description="A Prometheus exporter for the exit codes of stopped Docker containers" \
-      org.opencontainers.image.licenses="MIT"
+      org.opencontainers.image.licenses="MIT AND Apache-2.0"
+COPY LICENSE THIRD_PARTY_LICENSES /
 COPY --from=binary --chmod=0755 /docker-exit-exporter /docker-exit-exporter
 EXPOSE 9090
 # It starts as root only to become the user 65534 with the group of Docker's socket, whatever that is on this host.

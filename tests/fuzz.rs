@@ -17,7 +17,7 @@ type Target = fn(&[u8]);
 const ITERATIONS: u32 = 1000;
 
 /// What is put into a case now and then.
-const PARTS: [&str; 32] = [
+const PARTS: [&str; 34] = [
     "\r\n",
     "\r\n\r\n",
     "\n",
@@ -27,6 +27,8 @@ const PARTS: [&str; 32] = [
     "Content-Length: 5\r\n",
     "Transfer-Encoding: chunked\r\n",
     "Connection: close\r\n",
+    "Expect: 100-continue\r\n",
+    "GET / HTTP/1.1\r\n",
     "ffffffffffffffff",
     "18446744073709551616",
     "-1",
@@ -187,6 +189,25 @@ fn heads_mean_the_same_however_they_arrive() {
     let heads = recordings("").into_iter();
     let heads = heads.map(|answer| [b"\0\0", parts(&answer).0].concat());
     holds("head", fuzz_targets::head, heads);
+}
+
+#[test]
+fn requests_mean_the_same_however_they_arrive() {
+    let requests = [
+        // Prometheus, a browser, curl.
+        "GET /metrics HTTP/1.1\r\nHost: exporter:9090\r\nUser-Agent: Prometheus/3.5.0\r\n\
+         Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1\r\n\
+         Accept-Encoding: gzip\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n\r\n",
+        "GET /?failures HTTP/1.1\r\nHost: localhost:9090\r\nConnection: keep-alive\r\n\
+         Upgrade-Insecure-Requests: 1\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
+         Accept-Language: en-GB,en;q=0.9\r\nCookie: a=b; c=\"d\"\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/8.14.1\r\nAccept: */*\r\n\r\n",
+        "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
+        "GET / HTTP/1.0\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\n\n\r\nGET /-/ready HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET /-/healthy HTTP/1.1\r\n\r\n",
+    ];
+    let requests = requests.map(|it| [b"\0\0", it.as_bytes()].concat());
+    holds("request", fuzz_targets::request, requests);
 }
 
 #[test]

@@ -142,8 +142,11 @@ impl Event {
         let kind = kind.and_then(value::text).ok_or("it has no Type")?;
         let word = action.and_then(value::text).ok_or("it has no Action")?;
         let [id, attributes] = value::fields_of(actor, ["ID", "Attributes"]);
-        let Some(action) = Action::parse(&kind, &word).or_else(|| podman_health(&word, attributes))
-        else {
+        let action = match (&*kind, &*word) {
+            ("container", "health_status") => podman_health(attributes),
+            (kind, word) => Action::parse(kind, word),
+        };
+        let Some(action) = action else {
             return Ok(None);
         };
         let [container] = value::fields_of(attributes, ["container"]);
@@ -238,12 +241,9 @@ impl Event {
 }
 
 /// Podman has the health in an attribute.
-fn podman_health(word: &str, attributes: Option<&RawValue>) -> Option<Action> {
+fn podman_health(attributes: Option<&RawValue>) -> Option<Action> {
     let [health] = value::fields_of(attributes, ["health_status"]);
-    let health = health
-        .and_then(value::text)
-        .filter(|_| word == "health_status")?;
-    match &*health {
+    match &*health.and_then(value::text)? {
         "healthy" => Some(Action::Healthy),
         "unhealthy" => Some(Action::Unhealthy),
         _ => None,
@@ -345,18 +345,24 @@ mod tests {
     }
 
     #[test]
-    fn health_comes_in_two_ways() {
-        let health = |action: &str, attributes: &str| {
+    fn health_comes_in_two_ways_of_containers_alone() {
+        let health = |kind: &str, action: &str, attributes: &str| {
             let line = format!(
-                r#"{{"Type":"container","Action":"{action}","Actor":{{"ID":"1","Attributes":{{{attributes}}}}},"timeNano":1}}"#
+                r#"{{"Type":"{kind}","Action":"{action}","Actor":{{"ID":"1","Attributes":{{{attributes}}}}},"timeNano":1}}"#
             );
             Event::parse(&line).unwrap().map(|event| event.action)
         };
         let unhealthy = Some(Action::Unhealthy);
-        assert_eq!(health("health_status: unhealthy", ""), unhealthy);
-        let podman = r#""health_status":"unhealthy""#;
-        assert_eq!(health("health_status", podman), unhealthy);
-        assert_eq!(health("health_status", ""), None);
+        let podman = r#""container":"f00","health_status":"unhealthy""#;
+        for (kind, action, attributes, want) in [
+            ("container", "health_status: unhealthy", "", unhealthy),
+            ("container", "health_status", podman, unhealthy),
+            ("container", "health_status", "", None),
+            ("network", "health_status", podman, None),
+            ("image", "health_status", podman, None),
+        ] {
+            assert_eq!(health(kind, action, attributes), want, "{kind} {action}");
+        }
     }
 
     #[test]

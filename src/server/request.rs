@@ -56,6 +56,13 @@ impl Input {
         self.bytes.is_empty()
     }
 
+    /// How many bytes of what was not taken need not be looked at again: for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn searched(&self) -> usize {
+        self.searched
+    }
+
     /// Takes a whole head off the front; `None` while it is not whole. Lines may end without CR.
     ///
     /// # Errors

@@ -14,6 +14,8 @@ use crate::waiting::{PATIENCE, eventually};
 const EXPORTER: &str = "docker-exit-exporter-test";
 /// What the image may take on disk, in bytes.
 const MAX_SIZE: u64 = 5_000_000;
+/// What goes along with the program in the image.
+const LICENCES: [&str; 2] = ["LICENSE", "THIRD_PARTY_LICENSES"];
 /// How long `docker stop` may take: well under the ten seconds after which Docker kills.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
@@ -36,9 +38,31 @@ const COMPOSE: [(&str, &str); 7] = [
 fn the_image_is_small_and_runs_with_no_flags_as_nobody() {
     let engine = engine_with_image();
     let size = engine.docker(&["image", "inspect", "--format", "{{.Size}}", EXPORTER]);
+    println!("{size} bytes");
     assert!(size.parse::<u64>().unwrap() <= MAX_SIZE, "{size} bytes");
     let logs = run_scrape_stop(&engine, &[]);
     assert!(!logs.contains("WARN"), "{logs}");
+}
+
+#[test]
+#[ignore = "needs a real Docker Engine: cargo test --test engine -- --ignored"]
+fn the_image_has_the_program_and_its_licences_and_no_more() {
+    let engine = Engine::new();
+    let files = engine.folder.join("files");
+    build(&engine, &format!("--output={}", files.display()));
+    let entries = fs::read_dir(&files).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["LICENSE", "THIRD_PARTY_LICENSES", "docker-exit-exporter"]
+    );
+    for name in LICENCES {
+        let file = fs::read(files.join(name)).unwrap();
+        assert_eq!(file, fs::read(project(name)).unwrap(), "{name}");
+    }
 }
 
 #[test]
@@ -169,7 +193,8 @@ fn the_build_sees_the_sources_and_no_more() {
         &output,
         &project("").display().to_string(),
     ]);
-    for wanted in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
+    let sources = ["Cargo.toml", "Cargo.lock", "src/main.rs"];
+    for wanted in sources.iter().chain(&LICENCES) {
         assert!(
             seen.join(wanted).exists(),
             "the build does not get {wanted}"
@@ -294,18 +319,22 @@ fn engine_with_image() -> Engine {
 
 /// Builds the exporter's image under that name.
 pub(crate) fn build_image(engine: &Engine, name: &str) {
+    build(engine, &format!("--tag={name}"));
+}
+
+/// Builds the exporter's image, and does with it what this option says.
+fn build(engine: &Engine, option: &str) {
     let context = engine.folder.join("context");
     fs::create_dir_all(context.join("dist")).unwrap();
     fs::copy(static_binary(), context.join("dist/docker-exit-exporter")).unwrap();
-    for file in ["Dockerfile", ".dockerignore"] {
+    for file in ["Dockerfile", ".dockerignore"].iter().chain(&LICENCES) {
         fs::copy(project(file), context.join(file)).unwrap();
     }
     engine.docker(&[
         "build",
         "--build-arg",
         "BINARY=prebuilt",
-        "--tag",
-        name,
+        option,
         &context.display().to_string(),
     ]);
 }

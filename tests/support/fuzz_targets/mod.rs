@@ -13,6 +13,7 @@ mod head;
 mod inspect;
 mod json;
 mod listing;
+mod request;
 mod status;
 mod wire;
 
@@ -22,6 +23,7 @@ pub use events::events;
 pub use head::head;
 pub use inspect::inspect;
 pub use listing::listing;
+pub use request::request;
 pub use status::status;
 
 /// A decimal number with a sign or without, read digit by digit.

@@ -33,17 +33,27 @@ pub(super) struct Played<'a> {
     pub(super) end: End,
 }
 
-impl Read for Played<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = match &mut self.pieces {
-            Pieces::Whole => usize::MAX,
-            Pieces::By(size) => *size,
-            Pieces::ByChance(dice) => match dice.below(40) {
-                0 => return Err(io::ErrorKind::Interrupted.into()),
+impl Pieces<'_> {
+    /// How long the next one is at most; 0 for an interruption.
+    pub(super) fn most(&mut self) -> usize {
+        match self {
+            Self::Whole => usize::MAX,
+            Self::By(size) => *size,
+            Self::ByChance(dice) => match dice.below(40) {
+                0 => 0,
                 1..30 => 1 + dice.below(20),
                 _ => usize::MAX,
             },
-        };
+        }
+    }
+}
+
+impl Read for Played<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = self.pieces.most();
+        if most == 0 {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         while self.answers.front().is_some_and(|it| it.is_empty()) {
             self.answers.pop_front();
         }
