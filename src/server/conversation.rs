@@ -13,12 +13,14 @@ use super::answer::Answer;
 use super::connections::Connection;
 use super::request::{Input, Refusal, Request};
 
-/// A client that does not ask for so long, after it has connected or was answered, is gone, and so is
-/// one that takes nothing of its answer.
-const SILENCE: Duration = Duration::from_secs(5);
-
-/// From a request's first byte to the end of its head.
+/// From the connection, or a request's first byte, to the end of its head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between an answer and the next request. Whoever scrapes every 5 s keeps the connection.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(7);
+
+/// A client that takes nothing of its answer for so long is gone.
+const WRITE_STALL: Duration = Duration::from_secs(5);
 
 /// From the first to the last byte of an answer. Prometheus itself gives up before.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -37,7 +39,8 @@ pub(super) fn converse(connection: &Connection, site: &Site) -> io::Result<()> {
     let client = connection.client();
     client.set_nonblocking(true)?;
     let mut input = Input::default();
-    while let Some(request) = read(client, &mut input)? {
+    let mut patience = HEAD_TIMEOUT;
+    while let Some(request) = read(client, &mut input, patience)? {
         connection.waits();
         // Who has reset the connection meanwhile is not answered.
         if let Some(error) = client.take_error()? {
@@ -51,15 +54,20 @@ pub(super) fn converse(connection: &Connection, site: &Site) -> io::Result<()> {
             break;
         }
         connection.asks();
+        patience = KEEPALIVE_TIMEOUT;
     }
     end(connection)
 }
 
-/// The next request; `None` if the client left, or was silent.
-fn read(client: &TcpStream, input: &mut Input) -> io::Result<Option<Result<Request, Refusal>>> {
+/// The next request; `None` if the client left, or was silent for as long as `patience`.
+fn read(
+    client: &TcpStream,
+    input: &mut Input,
+    patience: Duration,
+) -> io::Result<Option<Result<Request, Refusal>>> {
     let mut piece = [0; 2048];
     let mut begun = false;
-    let mut deadline = Instant::now() + SILENCE;
+    let mut deadline = Instant::now() + patience;
     loop {
         if let Some(request) = input.take().transpose() {
             return Ok(Some(request));
@@ -90,7 +98,7 @@ fn send(connection: &Connection, mut answer: Answer) -> io::Result<()> {
             Ok(true) => return Ok(()),
             Ok(false) => {}
             Err(error) if is_to_be_repeated(&error) => {
-                let stalled = Instant::now() + SILENCE;
+                let stalled = Instant::now() + WRITE_STALL;
                 wait_for(connection.client(), PollFlags::OUT, end.min(stalled))?;
             }
             Err(error) => return Err(error),
@@ -107,7 +115,7 @@ fn end(connection: &Connection) -> io::Result<()> {
     for size in [64, 32, 16, 8, 0] {
         connection.takes();
         set_socket_send_buffer_size(client, size * 1024)?;
-        wait_for(client, PollFlags::OUT, Instant::now() + SILENCE)?;
+        wait_for(client, PollFlags::OUT, Instant::now() + WRITE_STALL)?;
     }
     client.shutdown(Shutdown::Write)?;
     // To end it while something is left unread would take back the answer.
