@@ -35,6 +35,7 @@ pub mod healthcheck;
 pub mod http;
 pub mod labels;
 pub mod ledger;
+pub mod one_line;
 pub mod page;
 pub mod privileges;
 mod process;

@@ -8,6 +8,7 @@ use std::{env, io};
 
 use docker_exit_exporter::collector::Collector;
 use docker_exit_exporter::config::{Command, Config, HELP};
+use docker_exit_exporter::one_line::OneLine;
 use docker_exit_exporter::publication::Publication;
 use docker_exit_exporter::telemetry::Telemetry;
 use docker_exit_exporter::{exporter, healthcheck, privileges};
@@ -59,6 +60,16 @@ fn start_log(level: &str) {
     let filter = env::var("RUST_LOG").ok().filter(|it| !it.trim().is_empty());
     env_logger::Builder::new()
         .parse_filters(filter.as_deref().unwrap_or(level))
+        .format(|line, record| {
+            // One record is one line, whatever is in it.
+            let (time, level, target) = (line.timestamp(), record.level(), record.target());
+            let text = record.args().to_string();
+            writeln!(
+                line,
+                "[{time} {level:<5} {target}] {}",
+                OneLine::record(&text)
+            )
+        })
         .init();
 }
 

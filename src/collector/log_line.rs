@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::ledger::ExitReport;
+use crate::one_line::OneLine;
 use crate::reason::Reason;
 
 /// What is said once, until it is resolved.
@@ -61,10 +62,8 @@ impl fmt::Display for ExitLine<'_> {
         } else {
             "exited"
         };
-        // What an Engine says must not look like a line of this log.
-        let id: String = id.chars().take(12).flat_map(char::escape_debug).collect();
-        let name = name.escape_debug();
-        let image = image.escape_debug();
+        let id: String = id.chars().take(12).collect();
+        let [name, image, id] = [name, image, &id].map(|text| OneLine::new(text));
         write!(f, "{name} ({image}, {id}) {verb}")?;
         match (exit.code, exit.reason) {
             (Some(code), Reason::StartFailed) => write!(f, ", code {code}")?,
@@ -76,7 +75,7 @@ impl fmt::Display for ExitLine<'_> {
             write!(f, ", after {:.1} s", duration.as_secs_f64())?;
         }
         if !exit.error.is_empty() {
-            write!(f, ", {}", exit.error.escape_debug())?;
+            write!(f, ", {}", OneLine::new(&exit.error))?;
         }
         Ok(())
     }

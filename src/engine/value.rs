@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Once;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor,
+};
 use serde_json::value::RawValue;
 
 use super::limits;
@@ -28,6 +30,15 @@ pub(super) fn text_within(raw: &RawValue, most: usize) -> Option<Cow<'_, str>> {
     text.map(|Text(text)| text)
 }
 
+/// Refuses a JSON text that is a string where something else is wanted. The error of `serde_json`
+/// would quote the whole of it, however long it is.
+pub(super) fn refuse_string(text: &str) -> serde_json::Result<()> {
+    if text.trim_ascii_start().starts_with('"') {
+        return Err(serde_json::Error::custom("it is a string"));
+    }
+    Ok(())
+}
+
 /// The values of these keys of an object, of each key the last; all others are skipped.
 ///
 /// # Errors
@@ -36,6 +47,7 @@ pub(super) fn fields<'a, const N: usize>(
     text: &'a str,
     keys: [&str; N],
 ) -> serde_json::Result<[Option<&'a RawValue>; N]> {
+    refuse_string(text)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let fields = Fields(keys).deserialize(&mut deserializer)?;
     deserializer.end()?;
@@ -82,7 +94,9 @@ pub(super) fn fields_of<'a, const N: usize>(
 
 /// A number or a truth value.
 pub(super) fn scalar<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
-    serde_json::from_str(raw?.get()).ok()
+    let text = raw?.get();
+    refuse_string(text).ok()?;
+    serde_json::from_str(text).ok()
 }
 
 /// Labels, as far as they fit.
@@ -139,7 +153,7 @@ pub(super) fn for_each_value(raw: Option<&RawValue>, take: impl FnMut(String, &R
         }
     }
 
-    if let Some(raw) = raw {
+    if let Some(raw) = raw.filter(|raw| refuse_string(raw.get()).is_ok()) {
         let mut deserializer = serde_json::Deserializer::from_str(raw.get());
         // What is no object has none.
         let _ = deserializer.deserialize_map(Each(take));

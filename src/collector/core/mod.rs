@@ -109,6 +109,8 @@ pub struct Core {
     /// Another is due as soon as that is answered.
     list_again: bool,
     buffer: Vec<u8>,
+    /// How long the last listing was.
+    listing_bytes: usize,
     last_success: Option<Now>,
     outage: Option<Outage>,
     /// The ledger's lost runs that are counted.
@@ -166,6 +168,7 @@ impl Core {
             listing: None,
             list_again: false,
             buffer: Vec::new(),
+            listing_bytes: 0,
             last_success: None,
             outage: None,
             lost: 0,
@@ -287,7 +290,10 @@ impl Core {
         if self.listing.is_none() && !self.is_explaining() && now.uptime >= self.list_at {
             self.list_at = now.uptime;
             self.listing = Some(now);
-            let buffer = std::mem::take(&mut self.buffer);
+            let mut buffer = std::mem::take(&mut self.buffer);
+            buffer.clear();
+            // A listing is about as long as the one before: it is not copied while it grows.
+            buffer.reserve(self.listing_bytes + self.listing_bytes / 8);
             self.effects.push(Effect::List(buffer));
         }
         for id in self.inspects.next_in_vain(now.uptime) {

@@ -8,6 +8,7 @@ use log::Level;
 use crate::engine::Error;
 use crate::exposition::{Renderer, Text};
 use crate::ledger::{EventsCome, Now};
+use crate::one_line::OneLine;
 use crate::page::{Containers, Docker, Host};
 
 use super::super::log_line::Topic;
@@ -185,8 +186,8 @@ impl Core {
         let line = format!(
             "Docker {} (API {}) has {total} containers; the last run of {exits} is over, \
              of {} with a code other than 0",
-            self.engine.version(),
-            self.engine.identity.api_version,
+            OneLine::new(self.engine.version()),
+            OneLine::new(&self.engine.identity.api_version),
             failed.count()
         );
         self.log(Level::Info, line);
