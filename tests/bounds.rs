@@ -1,5 +1,5 @@
-//! The built program before an Engine that says too much: texts take no more memory and no
-//! more lines of the log than they should.
+//! The built program before an Engine that says too much: labels and texts take no more memory and
+//! no more lines of the log than they should.
 
 #[allow(dead_code)] // Shared with other tests, which use other parts of it.
 #[path = "support/container.rs"]
@@ -28,6 +28,10 @@ use exporter::{Exporter, Scraped, is_down, is_up, once};
 use fake_engine::{Answer, FakeEngine};
 use waiting::{PATIENCE, eventually};
 
+const CONTAINERS: u64 = 300;
+
+const DROPPED: &str = "docker_exit_exporter_labels_dropped_total";
+
 /// A line of `/proc/PID/status`, in kB.
 fn memory(exporter: &Exporter, line: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", exporter.pid())).unwrap();
@@ -45,6 +49,111 @@ fn kept(exporter: &Exporter) -> u64 {
         thread::sleep(Duration::from_millis(20));
     }
     least
+}
+
+/// What a scrape brings, of any length.
+fn scrape(exporter: &Exporter, coding: &str) -> Vec<u8> {
+    let url = format!("http://127.0.0.1:{}/metrics", exporter.port());
+    let answer = ureq::get(&url).header("Accept-Encoding", coding).call();
+    answer.map_or_else(
+        |_| Vec::new(),
+        |mut answer| {
+            let body = answer.body_mut().with_config().limit(u64::MAX);
+            body.read_to_vec().unwrap()
+        },
+    )
+}
+
+/// What one of the containers is made of.
+fn exited(number: u64, labels: &[(String, String)]) -> Container {
+    let mut container = Container::exited(number, &format!("c{number}"), 1);
+    // Spread as real ids are.
+    container.id = format!("{:02x}{number:062x}", number % 256);
+    container.labels = labels.to_vec();
+    container.restart_policy = "on-failure";
+    container
+}
+
+/// Text that cannot be compressed, the same each time.
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letter = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(letters[usize::try_from(state >> 58).unwrap()])
+    };
+    (0..bytes).map(letter).collect()
+}
+
+/// What the containers have, their labels by their number, and how many of each are left out.
+type Case<'a> = (&'a str, &'a dyn Fn(u64) -> Vec<(String, String)>, u64);
+
+#[test]
+fn huge_labels_of_300_containers_stay_under_32_mib() {
+    let label = |key: &str, value: String| (key.to_owned(), value);
+    let swarm = label("com.docker.swarm.service.name", "web".to_owned());
+    let plain = |_| vec![swarm.clone()];
+    let one = |_| vec![label("big", "x".repeat(60_000)), swarm.clone()];
+    let many = |_| {
+        let all = (0..1000).map(|it| label(&format!("a{it:03}"), "x".repeat(100)));
+        all.chain([swarm.clone()]).collect()
+    };
+    let keys = |_| vec![label(&"k".repeat(60_000), "x".to_owned()), swarm.clone()];
+    // As much as fits, another text in each, that no compression makes shorter.
+    let fits = |number: u64| {
+        let all = [1900, 1900, 1900, 300].into_iter().zip(0..);
+        let all = all.map(|(bytes, it)| label(&format!("a{it}"), noise(number * 4 + it, bytes)));
+        all.chain([swarm.clone()]).collect()
+    };
+    let cases: [Case; 5] = [
+        ("none", &plain, 0),
+        ("one of 60 kB", &one, 1),
+        ("1,000 of 100 bytes", &many, 951),
+        ("a key of 60 kB", &keys, 1),
+        ("noise that fits", &fits, 0),
+    ];
+    let mut usual = 0;
+    for (what, labels, left_out) in cases {
+        let engine = FakeEngine::start();
+        for number in 1..=CONTAINERS {
+            engine.put(exited(number, &labels(number)));
+        }
+        let exporter = Exporter::start(&engine.address());
+        let swarm = "container_label_com_docker_swarm_service_name=\"web\"";
+        let all_shown = || {
+            let text = scrape(&exporter, "identity");
+            let text = String::from_utf8(text).unwrap();
+            let is_shown = |it: &&str| it.starts_with("container_exit_code{") && it.contains(swarm);
+            match text.lines().filter(is_shown).count() {
+                300 => Ok(text),
+                count => Err(format!("{count} are shown")),
+            }
+        };
+        let text = eventually(PATIENCE, all_shown).unwrap_or_else(|why| panic!("{what}: {why}"));
+        let dropped = text.lines().find_map(|line| line.strip_prefix(DROPPED));
+        let dropped = dropped.map(|value| value.trim().parse().unwrap());
+        let bytes = text.len();
+        drop(text);
+        scrape(&exporter, "gzip");
+        let kept = kept(&exporter);
+        let peak = memory(&exporter, "VmHWM:");
+        println!(
+            "{what}: {kept} kB kept, {peak} kB at most, text of {bytes} bytes, dropped {dropped:?}"
+        );
+        if what == "none" {
+            usual = kept;
+        }
+        assert!(
+            kept < usual + 32 * 1024,
+            "{what}: {kept} kB, {usual} kB without"
+        );
+        assert_eq!(dropped, Some(left_out * CONTAINERS), "{what}");
+        let said = exporter.said();
+        let lines = said.lines().filter(|line| line.contains("left out"));
+        assert_eq!(lines.count(), usize::from(left_out != 0), "{said}");
+    }
 }
 
 #[test]

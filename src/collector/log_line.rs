@@ -16,6 +16,7 @@ pub(super) enum Topic {
     BadEvent,
     LostEvents,
     LostRuns,
+    LabelsLeftOut,
 }
 
 /// What was said already, and is not said again.

@@ -195,6 +195,7 @@ impl Collector {
                 telemetry.event_stream_up.set(up.into());
                 telemetry.event_stream_connects.inc_by(up.into());
             }
+            Count::LabelsLeftOut(count) => telemetry.labels_dropped.inc_by(count),
             Count::Workloads(count, dropped) => {
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
                 telemetry.workloads.set(count);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Once;
+use std::ops::Deref;
 
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor,
@@ -11,13 +11,49 @@ use serde::de::{
 use serde_json::value::RawValue;
 
 use super::limits;
+use crate::labels::keys;
 
-/// Docker labels, sorted by the bytes of their keys.
-pub type Labels = BTreeMap<String, String>;
+/// Docker labels, sorted by the bytes of their keys, as far as they are taken: no value is longer than
+/// [`limits::LABEL_BYTES`], and all together have no more than [`limits::LABELS_BYTES`].
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Labels {
+    pub(super) taken: BTreeMap<String, String>,
+    pub(super) left_out: usize,
+}
+
+impl Labels {
+    /// How many more there are.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+}
+
+impl Deref for Labels {
+    type Target = BTreeMap<String, String>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.taken
+    }
+}
+
+impl FromIterator<(String, String)> for Labels {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(labels: T) -> Self {
+        Self {
+            taken: labels.into_iter().collect(),
+            left_out: 0,
+        }
+    }
+}
 
 /// A JSON string, borrowed where it has no escapes; absent if it is too long.
 pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     text_within(raw, limits::TEXT_BYTES)
+}
+
+/// Whether it is a string that is too long for [`text`].
+pub(super) fn is_long_text(raw: &RawValue) -> bool {
+    raw.get().len() > limits::TEXT_BYTES && raw.get().starts_with('"')
 }
 
 pub(super) fn text_within(raw: &RawValue, most: usize) -> Option<Cow<'_, str>> {
@@ -99,14 +135,14 @@ pub(super) fn scalar<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Optio
     serde_json::from_str(text).ok()
 }
 
-/// Labels, as far as they fit.
+/// The labels of an object, as far as they are taken.
 pub(super) fn labels(raw: Option<&RawValue>) -> Labels {
     let mut labels = Bounded::default();
     for_each_value(raw, |key, value| labels.insert(key, value));
     labels.labels
 }
 
-/// Labels of [`limits::LABELS_BYTES`] at most; what does not fit is left out.
+/// Labels within the [`limits`], while they are read.
 #[derive(Debug, Default)]
 pub(super) struct Bounded {
     pub(super) labels: Labels,
@@ -114,22 +150,52 @@ pub(super) struct Bounded {
 }
 
 impl Bounded {
-    pub(super) fn insert(&mut self, key: String, value: &RawValue) {
-        static SAID: Once = Once::new();
-        let bytes = self.bytes + key.len() + value.get().len();
-        if bytes > limits::LABELS_BYTES {
-            let (length, most) = (value.get().len(), limits::LABELS_BYTES);
-            SAID.call_once(|| {
-                let key: String = key.chars().take(60).collect();
-                log::warn!(
-                    "a label of {length} bytes is left out ({key:?}): those of one container may have {most}"
-                );
-            });
-            return;
+    /// Takes in a label. What is no text is none.
+    pub(super) fn insert(&mut self, key: String, raw: &RawValue) {
+        let is_one_of = |keys: &[&str]| keys.contains(&key.as_str());
+        let hides = is_one_of(&keys::HIDE_ATTRIBUTES);
+        match LabelValue::of(raw) {
+            LabelValue::NoText => {}
+            LabelValue::Text(value) if hides || is_one_of(&keys::ALL) => {
+                self.labels.taken.insert(key, value.into_owned());
+            }
+            LabelValue::Text(value) => {
+                let bytes = self.bytes + key.len() + value.len() + limits::LABEL_PLACE;
+                if bytes <= limits::LABELS_BYTES {
+                    self.bytes = bytes;
+                    self.labels.taken.insert(key, value.into_owned());
+                } else {
+                    self.labels.left_out += 1;
+                }
+            }
+            LabelValue::TooLong => {
+                self.labels.left_out += 1;
+                if hides {
+                    // That there is one must be known.
+                    self.labels.taken.insert(key, String::new());
+                }
+            }
         }
-        if let Some(value) = text_within(value, limits::LABELS_BYTES) {
-            self.bytes = bytes;
-            self.labels.insert(key, value.into_owned());
+    }
+}
+
+/// The value of a label.
+enum LabelValue<'a> {
+    /// It is no text, so it is no label.
+    NoText,
+    TooLong,
+    Text(Cow<'a, str>),
+}
+
+impl<'a> LabelValue<'a> {
+    fn of(raw: &'a RawValue) -> Self {
+        // One byte is six at most, as in `\u0001`.
+        let most = 6 * limits::LABEL_BYTES + 2;
+        match text_within(raw, most) {
+            Some(text) if text.len() <= limits::LABEL_BYTES => Self::Text(text),
+            Some(_) => Self::TooLong,
+            None if raw.get().len() > most && is_long_text(raw) => Self::TooLong,
+            None => Self::NoText,
         }
     }
 }

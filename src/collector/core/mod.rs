@@ -90,6 +90,8 @@ pub enum Count {
     StreamUp(bool),
     /// How many workloads there are, and how many containers were not counted in all.
     Workloads(usize, u64),
+    /// Docker labels that series lack.
+    LabelsLeftOut(u64),
 }
 
 /// The state of the collector.
@@ -115,6 +117,8 @@ pub struct Core {
     outage: Option<Outage>,
     /// The ledger's lost runs that are counted.
     lost: u64,
+    /// The ledger's labels left out that are counted.
+    left_out: u64,
     publish_at: Option<Duration>,
     /// The next text is not published before then.
     rest_until: Duration,
@@ -172,6 +176,7 @@ impl Core {
             last_success: None,
             outage: None,
             lost: 0,
+            left_out: 0,
             publish_at: None,
             rest_until: Duration::ZERO,
             report_at: None,
