@@ -1,5 +1,5 @@
-//! The built program before an Engine that says too much: labels and texts take no more memory and
-//! no more lines of the log than they should.
+//! The built program before an Engine that says too much: labels, texts and exits take no more memory,
+//! lines and requests than they should, and nothing that counts is lost.
 
 #[allow(dead_code)] // Shared with other tests, which use other parts of it.
 #[path = "support/container.rs"]
@@ -26,6 +26,7 @@ use serde_json::json;
 use container::Container;
 use exporter::{Exporter, Scraped, is_down, is_up, once};
 use fake_engine::{Answer, FakeEngine};
+use metrics::Metrics;
 use waiting::{PATIENCE, eventually};
 
 const CONTAINERS: u64 = 300;
@@ -42,7 +43,7 @@ fn memory(exporter: &Exporter, line: &str) -> u64 {
 
 /// The least that is resident during some listings, in kB: what is kept between them.
 fn kept(exporter: &Exporter) -> u64 {
-    let end = Instant::now() + Duration::from_secs(4);
+    let end = Instant::now() + Duration::from_millis(2500);
     let mut least = u64::MAX;
     while Instant::now() < end {
         least = least.min(memory(exporter, "VmRSS:"));
@@ -236,4 +237,72 @@ fn what_an_engine_says_forges_no_line_of_the_log() {
         complaint.chars().count() < 600 && !complaint.contains('\u{202e}'),
         "{complaint}"
     );
+}
+
+#[test]
+fn a_storm_of_exits_is_counted_and_doubled_neither_in_the_log_nor_at_docker() {
+    const STORM: u64 = 3000;
+    let engine = FakeEngine::start();
+    for number in 1..=STORM {
+        engine.put(Container::running(number, &format!("c{number}")));
+    }
+    let exporter = Exporter::start(&engine.address());
+    exporter.until("all containers", |metrics| {
+        match metrics.value("docker_containers", &[("state", "running")]) {
+            Some(3000.0) => Ok(()),
+            count => Err(format!("{count:?} run")),
+        }
+    });
+    engine.take_requests();
+    let start = Instant::now();
+    for number in 1..=STORM {
+        engine.end(&Container::running(number, &format!("c{number}")), 1);
+        let due = Duration::from_millis(2000 * number / STORM);
+        // The pace of the storm.
+        thread::sleep(due.saturating_sub(start.elapsed()));
+    }
+    let all =
+        |metrics: &Metrics| match metrics.value("container_exits_total", &[("reason", "error")]) {
+            Some(3000.0) => Ok(()),
+            count => Err(format!("{count:?} are counted")),
+        };
+    exporter.until("all exits", all);
+    let took = start.elapsed().as_secs() + 1;
+    let requests = engine.take_requests();
+    let inspects = requests.iter().filter(|it| it.ends_with("/json")).count() as u64;
+    let said = exporter.said();
+    let lines = said
+        .lines()
+        .filter(|line| line.contains(" exited with code "))
+        .count() as u64;
+    println!("{inspects} inspects, {lines} lines in {took} s");
+    assert!(
+        lines <= 50 * (took + 1),
+        "{lines} lines in {took} s:\n{said}"
+    );
+    assert!(
+        inspects <= 500 + 100 * took,
+        "{inspects} inspects in {took} s"
+    );
+    let counted = || {
+        let said = exporter.said();
+        let more = said.lines().filter_map(|line| {
+            let (_, rest) = line.split_once("] ")?;
+            rest.split_once(" more exits ")?.0.parse::<u64>().ok()
+        });
+        let lines = said
+            .lines()
+            .filter(|line| line.contains(" exited with code "))
+            .count() as u64;
+        match more.sum::<u64>() + lines {
+            STORM => Ok(()),
+            count => Err(format!("{count} exits are in the log:\n{said}")),
+        }
+    };
+    eventually(PATIENCE, counted).unwrap();
+    let lost = |metrics: &Metrics| metrics.value("docker_exit_exporter_events_lost_total", &[]);
+    exporter.until("no loss", |metrics| match lost(metrics) {
+        Some(0.0) => Ok(()),
+        count => Err(format!("{count:?} are lost")),
+    });
 }

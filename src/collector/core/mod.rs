@@ -304,7 +304,7 @@ impl Core {
         for id in self.inspects.next_in_vain(now.uptime) {
             self.inspect_in_vain(now, &id, self.outage.is_none());
         }
-        while let Some(id) = self.inspects.next(now.uptime) {
+        while let Some(id) = self.inspects.next(now.uptime, !self.complete) {
             self.effects.push(Effect::Inspect(id, INSPECT_WITHIN));
         }
     }
