@@ -28,7 +28,38 @@ pub mod keys {
     pub const IGNORE: &str = "docker-exit-exporter.ignore";
     /// The codes, separated by commas, with which a container ends when all is well.
     pub const EXPECTED_CODES: &str = "docker-exit-exporter.expected-codes";
+
+    /// All of these. However many others there are, they are read.
+    pub const ALL: [&str; 10] = [
+        STACK,
+        SWARM_SERVICE,
+        SWARM_SERVICE_ID,
+        SWARM_TASK,
+        COMPOSE_PROJECT,
+        COMPOSE_SERVICE,
+        COMPOSE_NUMBER,
+        COMPOSE_ONEOFF,
+        IGNORE,
+        EXPECTED_CODES,
+    ];
+
+    /// Labels with these keys hide attributes of events, whatever their values are.
+    pub const HIDE_ATTRIBUTES: [&str; 3] = ["exitCode", "signal", "execDuration"];
 }
+
+/// What the Docker labels of a container take in each of its series, in bytes, at most. They stand in up
+/// to eight series, and anyone who makes an image can give it labels of any length: of 300 such containers
+/// the text, once more compressed, is to stay under 32 MiB, even if nothing in it can be compressed.
+pub const MAX_BYTES: usize = 6 * 1024;
+
+/// One of [`keys::ALL`] takes so many at most if it is to come before all others. The names of services
+/// are far shorter.
+const FIRST_BYTES: usize = 600;
+
+const _: () = assert!(keys::ALL.len() * FIRST_BYTES <= MAX_BYTES);
+
+/// What stands before the key of a Docker label in a series.
+const PREFIX: &str = "container_label_";
 
 /// Which Docker labels become series labels: the value of `CONTAINER_LABELS`.
 ///
@@ -124,26 +155,67 @@ fn matches(glob: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// The label block of a container, without braces: what stands in each of its series. Labels are
-/// sorted by name; those with an empty value are left out, since that is what Prometheus does.
-#[must_use]
-pub fn block(id: &str, image: &str, name: &str, labels: &Labels, filter: &Filter) -> String {
-    let mut named = BTreeMap::new();
-    // Sorted by the bytes of their keys, so that of two that collide the first wins, every time.
-    for (key, value) in labels {
-        if !value.is_empty() && filter.lets_through(key) {
-            named
-                .entry(series_label(key))
-                .or_insert_with(|| value.as_str());
+/// What the Docker labels of a container make of the label block of its series.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct DockerLabels {
+    /// They, as they stand in each series.
+    pub text: String,
+    /// How many do not stand there, since there are too many of them, or they are too long.
+    pub left_out: usize,
+}
+
+impl DockerLabels {
+    /// The labels that the filter lets through, sorted by name; those with an empty value are left out,
+    /// since that is what Prometheus does. They take no more than [`MAX_BYTES`]: those that tell whose
+    /// container it is come first, and the others in the order of their names.
+    #[must_use]
+    pub fn new(labels: &Labels, filter: &Filter) -> Self {
+        let mut named = BTreeMap::new();
+        // Sorted by the bytes of their keys, so that of two that collide the first wins, every time.
+        for (key, value) in labels.iter() {
+            if !value.is_empty() && filter.lets_through(key) {
+                let label = || (sample_bytes(key, value), key.as_str(), value.as_str());
+                named.entry(series_label(key)).or_insert_with(label);
+            }
         }
+        let comes_first =
+            |bytes: usize, key: &str| bytes <= FIRST_BYTES && keys::ALL.contains(&key);
+        let first = named
+            .values()
+            .filter(|(bytes, key, _)| comes_first(*bytes, key));
+        let mut room = MAX_BYTES - first.map(|(bytes, ..)| bytes).sum::<usize>();
+        let mut taken = Self {
+            text: String::new(),
+            left_out: labels.left_out(),
+        };
+        for (name, (bytes, key, value)) in &named {
+            let is_first = comes_first(*bytes, key);
+            if !is_first && *bytes > room {
+                taken.left_out += 1;
+                continue;
+            }
+            room -= if is_first { 0 } else { *bytes };
+            push_label(&mut taken.text, name, value);
+        }
+        taken
     }
-    let mut text = String::new();
-    let fixed = [("id", id), ("image", image), ("name", name)];
-    let named = named.iter().map(|(name, value)| (name.as_str(), *value));
-    for (name, value) in named.chain(fixed) {
-        push_label(&mut text, name, value);
+
+    /// The label block of a container, without braces: what stands in each of its series. `docker` is what
+    /// its Docker labels make of it.
+    #[must_use]
+    pub fn block(docker: &str, id: &str, image: &str, name: &str) -> String {
+        let mut text = docker.to_owned();
+        for (label, value) in [("id", id), ("image", image), ("name", name)] {
+            push_label(&mut text, label, value);
+        }
+        text
     }
-    text
+}
+
+/// What a Docker label takes in a sample, with its comma.
+fn sample_bytes(key: &str, value: &str) -> usize {
+    let escapes = value.matches(['\\', '"', '\n']).count();
+    PREFIX.len() + key.len() + value.len() + escapes + r#",="""#.len()
 }
 
 /// Appends `,name="value"` to a label block, without the comma at its start; nothing if the value
@@ -163,8 +235,8 @@ pub fn push_label(block: &mut String, name: &str, value: &str) {
 
 /// A Docker label's key as cAdvisor names it.
 pub(crate) fn series_label(key: &str) -> String {
-    let mut name = String::with_capacity("container_label_".len() + key.len());
-    name.push_str("container_label_");
+    let mut name = String::with_capacity(PREFIX.len() + key.len());
+    name.push_str(PREFIX);
     let sanitised = key.chars().map(|letter| match letter {
         'a'..='z' | 'A'..='Z' | '0'..='9' => letter,
         _ => '_',
@@ -255,22 +327,96 @@ mod tests {
                 r#"container_label_A="2",container_label_a="1","#,
             ),
         ] {
-            let block = block("/docker/1", "busybox", "web", &labels(pairs), &all);
+            let docker = DockerLabels::new(&labels(pairs), &all);
+            let block = DockerLabels::block(&docker.text, "/docker/1", "busybox", "web");
             let rest = r#"id="/docker/1",image="busybox",name="web""#;
             assert_eq!(block, format!("{want}{rest}"), "{pairs:?}");
+            assert_eq!(docker.left_out, 0);
         }
     }
 
     #[test]
     fn a_label_that_is_not_let_through_does_not_collide() {
         let filter = "a.b".parse().unwrap();
-        let block = block(
-            "/1",
-            "",
-            "",
-            &labels(&[("a-b", "1"), ("a.b", "2")]),
-            &filter,
-        );
+        let docker = DockerLabels::new(&labels(&[("a-b", "1"), ("a.b", "2")]), &filter);
+        assert_eq!(docker.text, r#"container_label_a_b="2""#);
+        let block = DockerLabels::block(&docker.text, "/1", "", "");
         assert_eq!(block, r#"container_label_a_b="2",id="/1""#);
+    }
+
+    #[test]
+    fn labels_have_so_much_room_and_no_more() {
+        let (long, half) = ("x".repeat(1450), "x".repeat(725));
+        let all: Vec<_> = (0..1000).map(|it| format!("k{it:03}")).collect();
+        let all = || all.iter().map(|key| (key.as_str(), "x".repeat(80)));
+        let text = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let named = |it: (&str, String)| (it.0.to_owned(), it.1);
+        let service = text(keys::SWARM_SERVICE, "web");
+        let filter = |text: &str| text.parse::<Filter>().unwrap();
+        for (labels, filter, left_out, has) in [
+            // 59 of 104 bytes fit into 6,144, or 58 and the service with 52.
+            (
+                all().map(named).collect::<Vec<_>>(),
+                filter("*"),
+                941,
+                "_k058=\"",
+            ),
+            (all().map(named).collect(), filter("k9*"), 41, "_k958=\""),
+            (
+                all().map(named).chain([service.clone()]).collect(),
+                filter("*"),
+                942,
+                "_k057=\"",
+            ),
+            (
+                all().map(named).chain([service]).collect(),
+                filter("*"),
+                942,
+                "service_name=\"web\"",
+            ),
+            // What does not fit makes no shorter one behind it go.
+            (
+                ["a", "b", "c", "d", "e"]
+                    .map(|key| text(key, &long))
+                    .into_iter()
+                    .chain([text("f", "x")])
+                    .collect(),
+                filter("*"),
+                1,
+                "_f=\"x\"",
+            ),
+            // One of a service that is too long waits for its turn.
+            (
+                [
+                    (keys::SWARM_TASK, &long),
+                    ("a", &long),
+                    ("b", &long),
+                    ("c", &long),
+                    ("d", &long),
+                ]
+                .map(|(key, value)| text(key, value))
+                .into_iter()
+                .collect(),
+                filter("*"),
+                1,
+                "_c=\"",
+            ),
+            // A key is as long as a value, and an escape takes two bytes.
+            (vec![text(&"k".repeat(9000), "x")], filter("*"), 1, ""),
+            (
+                ["a", "b", "c", "d", "e"]
+                    .map(|key| text(key, &half.replace('x', "\n")))
+                    .into_iter()
+                    .collect(),
+                filter("*"),
+                1,
+                "_d=\"",
+            ),
+        ] {
+            let docker = DockerLabels::new(&labels.into_iter().collect(), &filter);
+            assert_eq!(docker.left_out, left_out, "{has}");
+            assert!(docker.text.contains(has), "{has}: {}", docker.text);
+            assert!(docker.text.len() < MAX_BYTES);
+        }
     }
 }

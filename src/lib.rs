@@ -36,6 +36,7 @@ pub mod http;
 pub mod labels;
 pub mod ledger;
 pub mod logging;
+pub mod one_line;
 pub mod page;
 pub mod privileges;
 mod process;

@@ -1,8 +1,11 @@
 //! What is logged: `RUST_LOG`, checked before `env_logger` takes any word for the name of a module.
 
+use std::io::Write;
 use std::str::FromStr;
 
 use log::LevelFilter;
+
+use crate::one_line::OneLine;
 
 /// The crates that log here.
 const CRATES: [&str; 2] = ["docker_exit_exporter", "tiny_http"];
@@ -57,6 +60,13 @@ fn builder(filter: Option<&LogFilter>, default: LevelFilter) -> env_logger::Buil
     let mut builder = env_logger::Builder::new();
     // It logs as errors what is none here. Who names it still gets that.
     builder.filter_module("tiny_http", LevelFilter::Off);
+    builder.format(|line, record| {
+        // One record is one line, whatever is in it.
+        let (time, level, target) = (line.timestamp(), record.level(), record.target());
+        let text = record.args().to_string();
+        let text = OneLine::record(&text);
+        writeln!(line, "[{time} {level:<5} {target}] {text}")
+    });
     match filter {
         Some(LogFilter(filter)) => builder.parse_filters(filter),
         None => builder.filter_level(default),

@@ -36,6 +36,8 @@ pub struct Telemetry {
     pub workloads: IntGauge,
     /// Containers whose exits are not counted, since there are too many workloads.
     pub workloads_dropped: IntCounter,
+    /// Docker labels that series lack, since there are too many or they are too long.
+    pub labels_dropped: IntCounter,
 }
 
 impl Telemetry {
@@ -106,6 +108,10 @@ impl Telemetry {
                 "workloads_dropped_total",
                 "Containers whose exits are not counted, since there are too many workloads.",
             )?,
+            labels_dropped: IntCounter::new(
+                "labels_dropped_total",
+                "Docker labels that series lack, since a container has too many, or they are too long.",
+            )?,
             registry: registry.clone(),
             process,
         };
@@ -130,6 +136,7 @@ impl Telemetry {
         registry.register(Box::new(telemetry.events_lost.clone()))?;
         registry.register(Box::new(telemetry.workloads.clone()))?;
         registry.register(Box::new(telemetry.workloads_dropped.clone()))?;
+        registry.register(Box::new(telemetry.labels_dropped.clone()))?;
         Ok(telemetry)
     }
 

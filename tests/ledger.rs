@@ -536,7 +536,7 @@ fn a_new_layout_leaves_no_exit_without_labels() {
     host.list(&[]);
     assert_eq!(
         host.labels(),
-        [r#"id="/docker/c1",image="nginx",name="web""#]
+        [r#"id="/system.slice/docker-c1.scope",image="nginx",name="web""#]
     );
 }
 

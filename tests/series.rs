@@ -14,6 +14,9 @@ const START: i64 = 1_795_336_800;
 
 const SERVICE: &str = "container_label_com_docker_swarm_service_name";
 
+/// The same as a Docker label.
+const SWARM: &str = "com.docker.swarm.service.name";
+
 struct Host {
     ledger: Ledger,
     renderer: Renderer,
@@ -500,4 +503,71 @@ fn a_container_whose_restart_is_called_off_is_stopped_until_it_runs_again() {
         assert_eq!(reason(&mut host), is("error"), "{by_event}");
         assert_eq!(host.settle(), ["c1 error"]);
     }
+}
+
+#[test]
+fn labels_that_are_left_out_are_counted_once_of_each_container() {
+    let mut host = Host::new();
+    let labels = json!({
+        "a": "x".repeat(3000), "b": "x".repeat(60_000), SWARM: "web", "k": "v",
+    });
+    let only_event = "e1";
+    let mut started = labels.clone();
+    started["name"] = "job".into();
+    host.event(only_event, "start", &started);
+    let mut died = labels.clone();
+    died["exitCode"] = "3".into();
+    host.event(only_event, "die", &died);
+    host.event(only_event, "destroy", &labels);
+    assert_eq!(host.ledger.left_out().count, 2);
+    for id in ["c1", "c2"] {
+        host.container(id, 1, &labels, "exited", "Exited (3) 2 seconds ago");
+    }
+    for _ in 0..3 {
+        host.collect();
+        host.now += 15;
+        assert_eq!(host.ledger.left_out().count, 6);
+        // The cgroup of a daemon that is another one: nothing is read anew.
+        host.ledger.set_layout(None);
+        host.ledger
+            .set_layout(Some(docker_exit_exporter::cgroup::Layout::default()));
+    }
+    assert_eq!(host.ledger.left_out().first, "job");
+    let samples = host.samples("container_exit_code");
+    assert_eq!(samples.len(), 3, "{samples:?}");
+    for sample in samples {
+        let rest = format!("{{{SERVICE}=\"web\",container_label_k=\"v\",id=\"/docker/");
+        assert!(sample.starts_with(&rest), "{sample}");
+    }
+    let exits = host.samples("container_exits_total");
+    assert!(exits.iter().all(|it| it.contains("=\"web\"")), "{exits:?}");
+}
+
+#[test]
+fn labels_that_are_too_many_hide_neither_the_service_nor_what_is_asked_of_the_exporter() {
+    let mut host = Host::new();
+    let mut many: serde_json::Map<String, Value> = (0..2000)
+        .map(|number| (format!("a{number:04}"), "x".repeat(100).into()))
+        .collect();
+    many.insert(SWARM.into(), "web".into());
+    many.insert("docker-exit-exporter.expected-codes".into(), "3".into());
+    host.container(
+        "c1",
+        1,
+        &many.clone().into(),
+        "exited",
+        "Exited (3) 2 seconds ago",
+    );
+    many.insert("docker-exit-exporter.ignore".into(), "true".into());
+    host.container("c2", 1, &many.into(), "exited", "Exited (3) 2 seconds ago");
+    host.collect();
+    let samples = host.samples("container_exit_reason");
+    assert_eq!(samples.len(), 1, "{samples:?}");
+    assert!(samples[0].contains(&format!("{SERVICE}=\"web\"")));
+    assert!(samples[0].contains("reason=\"completed\""));
+    assert!(samples[0].len() < 8 * 1024, "{}", samples[0].len());
+    assert_eq!(
+        host.ledger.left_out().count,
+        2002 - samples[0].matches("container_label_").count() as u64
+    );
 }

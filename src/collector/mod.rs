@@ -15,10 +15,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use log::Level;
+
 use crate::config::Config;
 use crate::engine::{Clock, Hangup};
 use crate::exposition::Renderer;
-use crate::ledger::Now;
+use crate::ledger::{ExitReport, Now};
 use crate::page::Snapshot;
 use crate::publication::{Publication, Published};
 use crate::telemetry::Telemetry;
@@ -26,7 +28,7 @@ use crate::telemetry::Telemetry;
 use askers::{Access, Askers, Request};
 use core::{Core, Count, ENGINE_QUEUE, Effect, Message};
 use inbox::Inbox;
-use log_line::ExitLine;
+use log_line::{ExitLine, ExitLines};
 
 /// Bytes of messages that may wait for the core: some 10,000 usual events. More wait in the Engine,
 /// which drops what is too much for it.
@@ -49,6 +51,7 @@ pub struct Collector {
     /// Time that has been passed over, since nobody waits for it.
     skipped: Duration,
     renderer: Renderer,
+    exit_lines: ExitLines,
     publication: Arc<Publication>,
     telemetry: Telemetry,
 }
@@ -69,6 +72,7 @@ impl Collector {
             started: Instant::now(),
             skipped: Duration::ZERO,
             renderer: Renderer::default(),
+            exit_lines: ExitLines::default(),
             publication,
             telemetry,
         };
@@ -103,6 +107,7 @@ impl Collector {
             let until = Instant::now() + self.rest();
             let until = askers.relieve().map_or(until, |at| at.min(until));
             let messages = inbox.take(BATCH, until);
+            self.log_other_exits();
             let messages = messages.into_iter().chain([Message::Tick]);
             for message in messages {
                 let now = self.now();
@@ -167,15 +172,32 @@ impl Collector {
             Effect::Remembered(since) => return Some(Request::Remembered(since)),
             Effect::Follow(_) | Effect::HangUp => {}
             Effect::Publish => self.publish(),
-            // Those from before the start are told in one line.
-            Effect::Report(report) if report.before_the_start => {
-                log::debug!("{}", ExitLine(&report));
-            }
-            Effect::Report(report) => log::info!("{}", ExitLine(&report)),
+            Effect::Report(report) => self.log_exit(&report),
             Effect::Log(level, line) => log::log!(level, "{line}"),
             Effect::Count(count) => self.count(count),
         }
         None
+    }
+
+    fn log_exit(&mut self, report: &ExitReport) {
+        // Those from before the start are told in one line.
+        let level = if report.before_the_start {
+            Level::Debug
+        } else {
+            Level::Info
+        };
+        self.log_other_exits();
+        let now = self.now().uptime;
+        if log::log_enabled!(level) && self.exit_lines.take(now) {
+            log::log!(level, "{}", ExitLine(report));
+        }
+    }
+
+    /// Says how many exits had no line, once their second is over.
+    fn log_other_exits(&mut self) {
+        if let Some(count) = self.exit_lines.take_rest(self.now().uptime) {
+            log::info!("{count} more exits in that second have no line here; they are counted");
+        }
     }
 
     fn count(&self, count: Count) {
@@ -195,6 +217,7 @@ impl Collector {
                 telemetry.event_stream_up.set(up.into());
                 telemetry.event_stream_connects.inc_by(up.into());
             }
+            Count::LabelsLeftOut(count) => telemetry.labels_dropped.inc_by(count),
             Count::Workloads(count, dropped) => {
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
                 telemetry.workloads.set(count);
@@ -223,7 +246,12 @@ impl Collector {
 
     /// How long nothing is to be done, if nothing comes.
     fn rest(&self) -> Duration {
-        let rest = self.core.wake_at().saturating_sub(self.now().uptime);
+        let wake_at = self.core.wake_at();
+        let wake_at = self
+            .exit_lines
+            .wake_at()
+            .map_or(wake_at, |at| at.min(wake_at));
+        let rest = wake_at.saturating_sub(self.now().uptime);
         rest.min(Duration::from_secs(3600))
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::one_line::OneLine;
+
 /// What fits into `sockaddr_un` with a zero at its end (unix(7)).
 const LONGEST_PATH: usize = 107;
 
@@ -72,7 +74,8 @@ fn host_and_port(text: &str) -> Result<String, String> {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Unix(path) => write!(f, "unix://{}", OneLine::new(&path.to_string_lossy())),
+            // Its letters are checked.
             Self::Tcp(host_and_port) => write!(f, "tcp://{host_and_port}"),
         }
     }

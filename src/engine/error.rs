@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::credentials::{Credentials, Ownership, UserNamespace};
 use crate::deadline::Stream;
 use crate::http::{self, Body, Head};
+use crate::one_line::OneLine;
 
 use super::{Address, limits};
 
@@ -35,7 +36,7 @@ pub enum Kind {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What the answer says, shortened.
+        /// What the answer says, on one short line.
         message: String,
     },
     /// The answer is not the JSON that it should be.
@@ -108,17 +109,22 @@ pub enum Complaint {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // It may have an id in it.
+        let path = OneLine::new(&self.path);
         match &self.kind {
             Kind::Unreachable { why, .. } => f.write_str(why),
-            Kind::Http(error) => write!(f, "GET {}: {error}", self.path),
+            Kind::Http(error) => write!(f, "GET {path}: {error}"),
             Kind::Refused { status, message } => {
-                write!(f, "GET {} was answered with {status}", self.path)?;
+                write!(f, "GET {path} was answered with {status}")?;
                 if !message.is_empty() {
                     write!(f, ": {message}")?;
                 }
                 Ok(())
             }
-            Kind::Json(why) => write!(f, "GET {}: the answer's JSON is bad: {why}", self.path),
+            Kind::Json(why) => {
+                let why = OneLine::new(why);
+                write!(f, "GET {path}: the answer's JSON is bad: {why}")
+            }
         }
     }
 }
@@ -200,7 +206,6 @@ pub(super) fn refused<S: Stream>(head: &Head, mut body: Body<'_, S>) -> Kind {
 
 /// The message of an error's body: Docker's and Podman's JSON, or a proxy's text, on one line.
 fn message(body: &[u8]) -> String {
-    const LONGEST: usize = 300;
     let text = String::from_utf8_lossy(body);
     let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
     let message = json.as_ref().and_then(|json| json.get("message")?.as_str());
@@ -209,11 +214,7 @@ fn message(body: &[u8]) -> String {
         return "a page of HTML, so a proxy's".into();
     }
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = line.replace(char::is_control, "\u{fffd}");
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
+    OneLine::new(&line).to_string()
 }
 
 #[cfg(test)]
@@ -289,7 +290,7 @@ mod tests {
             ("a\n\tb\r\n", "a b"),
             (r#"{"error":1}"#, r#"{"error":1}"#),
             ("", ""),
-            ("\u{1b}[31mred\0", "\u{fffd}[31mred\u{fffd}"),
+            ("\u{1b}[31mred\0\u{202e}", r"\u{1b}[31mred\u{0}\u{202e}"),
         ] {
             assert_eq!(message(body.as_bytes()), want);
         }

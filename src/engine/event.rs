@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use super::{signal, value};
+use super::{Labels, signal, value};
 
 /// Something that happened to a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Event {
     /// label can hide what belongs to the action, and is hidden itself by name and image (moby
     /// `daemon/events.go`).
     pub attributes: BTreeMap<String, String>,
+    /// How many labels more there are, which are not taken.
+    pub labels_left_out: usize,
 }
 
 /// What happened to a container, as far as it is of interest.
@@ -161,14 +163,19 @@ impl Event {
                 labels.insert(key, value);
             } else if let Some(value) = value::text(value) {
                 own.insert(key, value.into_owned());
+            } else if value::is_long_text(value) {
+                // A label of that name: that there is one must be known.
+                own.insert(key, String::new());
             }
         });
-        own.append(&mut labels.labels);
+        let mut labels = labels.labels;
+        own.append(&mut labels.taken);
         Ok(Some(Self {
             id: id.ok_or("it has no container's id")?.into_owned(),
             action,
             time: nanos.and_then(timestamp).ok_or("it has no timeNano")?,
             attributes: own,
+            labels_left_out: labels.left_out,
         }))
     }
 
@@ -221,7 +228,7 @@ impl Event {
 
     /// The attributes that are not this action's own, so labels, most likely.
     #[must_use]
-    pub fn labels(&self) -> BTreeMap<String, String> {
+    pub fn labels(&self) -> Labels {
         let own: &[&str] = match self.action {
             Action::Die => &["exitCode", "containerExitCode", "execDuration"],
             // Podman's.
@@ -234,9 +241,12 @@ impl Event {
         let labels = self.attributes.iter().filter(|(key, _)| {
             !matches!(key.as_str(), "name" | "image" | "podId") && !own.contains(&key.as_str())
         });
-        labels
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
+        Labels {
+            taken: labels
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+            left_out: self.labels_left_out,
+        }
     }
 }
 
@@ -307,8 +317,9 @@ mod tests {
         assert_eq!(event.exit_code(), (Some(5), false));
         assert_eq!(event.exec_duration(), Some(Duration::from_secs(7)));
         assert_eq!((event.name(), event.image()), ("fx-rm", "busybox"));
-        let labels: Vec<_> = event.labels().into_iter().collect();
-        assert_eq!(labels, [("job".to_owned(), "nightly".to_owned())]);
+        let labels = event.labels();
+        let labels: Vec<_> = labels.iter().collect();
+        assert_eq!(labels, [(&"job".to_owned(), &"nightly".to_owned())]);
         assert_eq!(event.time.as_nanosecond(), 1_795_336_842_315_241_720);
     }
 
@@ -317,11 +328,13 @@ mod tests {
         let long = "x".repeat(1_000_000);
         let line = format!(
             r#"{{"Type":"container","Action":"die","Actor":{{"ID":"f00","Attributes":{{
-            "a":"{long}","b":"c","exitCode":"5"}}}},"timeNano":1}}"#
+            "a":"{long}","b":"c","exitCode":"5","signal":"{long}"}}}},"timeNano":1}}"#
         );
         let event = Event::parse(&line).unwrap().unwrap();
         assert_eq!(event.exit_code(), (Some(5), false));
-        assert_eq!(event.labels().len(), 1);
+        let labels = event.labels();
+        assert_eq!((labels.len(), labels.left_out()), (2, 1));
+        assert_eq!(labels["signal"], "");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Se
 use serde_json::value::RawValue;
 
 use super::status::{State, Status};
-use super::value::{Labels, fields, fields_of, labels, scalar, text, text_within};
+use super::value::{Labels, fields, fields_of, labels, refuse_string, scalar, text, text_within};
 use super::{limits, signal};
 
 /// One element of `/containers/json`, borrowed from the answer's bytes.
@@ -49,6 +49,7 @@ impl Listed<'_> {
 /// If it is not a JSON array (or `null`, which is how Go may write an empty one), or has more than
 /// [`limits::CONTAINERS`].
 pub fn listing(text: &str) -> serde_json::Result<Vec<Listed<'_>>> {
+    refuse_string(text)?;
     let elements: Option<Elements<'_>> = serde_json::from_str(text)?;
     Ok(elements.map_or_else(Vec::new, |Elements(listed)| listed))
 }

@@ -53,10 +53,15 @@ pub mod limits {
     /// Containers of one listing.
     pub const CONTAINERS: usize = 200_000;
     /// A container's id, name, image or another of its texts, in bytes of JSON: what is longer is
-    /// taken for absent.
-    pub const TEXT_BYTES: usize = 4 * 1024;
-    /// The labels of one container with their keys, in bytes: what does not fit is left out.
+    /// taken for absent. No name of an image has more than 500.
+    pub const TEXT_BYTES: usize = 1024;
+    /// A label's value, in bytes: a longer one is left out. Each stands in up to eight series.
+    pub const LABEL_BYTES: usize = 2 * 1024;
+    /// What is read of the labels of one container with their keys, in bytes, and [`LABEL_PLACE`] more
+    /// for each: what does not fit is left out. [`crate::labels::MAX_BYTES`] of them stand in series.
     pub const LABELS_BYTES: usize = 64 * 1024;
+    /// The place that a label takes in memory besides its texts, about.
+    pub const LABEL_PLACE: usize = 96;
     /// One line of the event stream, in bytes: an event repeats its container's labels.
     pub const EVENT_LINE_BYTES: usize = 1024 * 1024;
     /// The body of an error, or why a start failed, in bytes; what is longer is not read.
@@ -187,7 +192,8 @@ impl Engine {
     /// [`Error`], after at most [`limits::INSPECT`]. Socket proxies often refuse this one.
     pub fn info(&mut self) -> Result<Info, Error> {
         self.get(INFO, limits::INSPECT, limits::INSPECT_BYTES)?;
-        parse(INFO, &self.body, Info::parse)
+        let body = std::mem::take(&mut self.body);
+        parse(INFO, &body, Info::parse)
     }
 
     /// What the Engine remembers of its last events, of all types, since then.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::deadline::Stream;
 use crate::http::{self, Connection, Head};
+use crate::one_line::OneLine;
 
 use super::error::{self, Kind};
 use super::{Event, limits};
@@ -128,7 +129,7 @@ fn parse(line: &[u8], tell: &mut impl FnMut(Line)) {
         Ok(text) => match Event::parse(text) {
             Ok(Some(event)) => tell(Line::Event(Box::new(event))),
             Ok(None) => {}
-            Err(why) => tell(Line::Bad(why)),
+            Err(why) => tell(Line::Bad(OneLine::new(&why).to_string())),
         },
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use crate::one_line::OneLine;
+
 /// A failed exchange. The connection that it happened on is of no further use.
 #[derive(Debug)]
 pub enum Error {
@@ -70,7 +72,7 @@ impl fmt::Display for Error {
             Self::TooLarge(Limit { what, most, unit }) => {
                 write!(f, "{what} is larger than the limit of {most} {unit}")
             }
-            Self::Malformed(what) => write!(f, "not a valid HTTP answer: {what}"),
+            Self::Malformed(what) => write!(f, "not a valid HTTP answer: {}", OneLine::new(what)),
             Self::Io(error) => error.fmt(f),
         }
     }

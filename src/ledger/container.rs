@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cgroup::Layout;
 use crate::engine::{Action, Event, Inspected, Labels, Listed, RestartPolicy};
-use crate::labels::{self, Filter};
+use crate::labels::{DockerLabels, Filter};
 use crate::reason::Reason;
 
 use super::exit::Exit;
@@ -25,6 +25,7 @@ pub(super) struct Container {
     service: Box<str>,
     cgroup_parent: Box<str>,
     labels: Rendered,
+    left_out: LeftOut,
     workload: Workload,
     /// What it holds of a service; `None` if it is of none.
     place: Option<Place>,
@@ -77,10 +78,19 @@ struct Image {
 #[derive(Debug, Default)]
 struct Rendered {
     text: Box<str>,
+    /// So many bytes at its start are made of Docker labels.
+    docker: usize,
     /// They are up to date.
     current: bool,
-    /// What they are made of, for as long as the cgroup's path is not known.
-    source: Option<Box<Labels>>,
+}
+
+/// Docker labels that its series lack, since there are too many or they are too long.
+#[derive(Debug, Default)]
+struct LeftOut {
+    /// How many there are.
+    count: usize,
+    /// How many of them are not reported.
+    new: usize,
 }
 
 /// The workload that its exits are counted for.
@@ -300,13 +310,19 @@ impl Container {
         }
     }
 
-    /// Has its series' labels made anew, at once if it is known what of, or from the next labels that
-    /// are seen.
-    pub(super) fn relabel(&mut self, id: &str, layout: Option<Layout>, filter: &Filter) {
-        self.labels.current = false;
-        if let Some(labels) = self.labels.source.take() {
-            self.label(id, || *labels, true, layout, filter);
+    /// Takes in another layout of cgroups, if its series have labels.
+    pub(super) fn relabel(&mut self, id: &str, layout: Option<Layout>) {
+        if !self.labels.text.is_empty() {
+            let docker = &self.labels.text[..self.labels.docker];
+            self.labels.text = self.block(docker, id, layout).into();
         }
+    }
+
+    /// The labels of its series; `docker` is what its Docker labels make of them.
+    fn block(&self, docker: &str, id: &str, layout: Option<Layout>) -> String {
+        let path = layout.map(|layout| layout.path(&self.cgroup_parent, id));
+        let path = path.unwrap_or_default();
+        DockerLabels::block(docker, &path, &self.image.name, &self.name)
     }
 
     /// Renders its labels if they are needed and not up to date. Those of an event are not `certain`:
@@ -322,17 +338,22 @@ impl Container {
         let is_shown = self.runs.has_something_to_show() && !self.is_ignored();
         let is_due = !self.labels.current && is_shown;
         if is_due {
-            let path = layout.map(|layout| layout.path(&self.cgroup_parent, id));
-            let path = path.unwrap_or_default();
-            let labels = labels();
-            let block = labels::block(&path, &self.image.name, &self.name, &labels, filter);
+            let docker = DockerLabels::new(&labels(), filter);
             self.labels = Rendered {
-                text: block.into(),
+                text: self.block(&docker.text, id, layout).into(),
+                docker: docker.text.len(),
                 current: certain,
-                source: layout.is_none().then(|| Box::new(labels)),
             };
+            let new = docker.left_out.saturating_sub(self.left_out.count);
+            self.left_out.count += new;
+            self.left_out.new += new;
         }
         is_due
+    }
+
+    /// How many of its Docker labels its series lack since this was asked last.
+    pub(super) fn take_left_out(&mut self) -> usize {
+        std::mem::take(&mut self.left_out.new)
     }
 
     /// The bytes of its labels, if no listing has had it.

@@ -3,12 +3,18 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::{Inspected, Signals, State};
+use crate::one_line::TEXT_LETTERS;
 use crate::reason::{Asked, Reason};
+
+use super::workloads::start;
 
 /// SIGTERM, which stops a container that does not name another signal.
 pub(super) const SIGTERM: u8 = 15;
 /// SIGKILL, which stops any.
 const SIGKILL: u8 = 9;
+
+/// So much is kept of why a start failed, in bytes: more than a line of the log has.
+const ERROR_BYTES: usize = 4 * TEXT_LETTERS + 1;
 
 /// The codes of a start that failed.
 pub(super) const FAILED_START: std::ops::RangeInclusive<i64> = 125..=128;
@@ -158,7 +164,7 @@ impl Exit {
     pub(super) fn failed_start(code: Option<i64>, error: &str) -> Self {
         Self {
             reason: Reason::StartFailed,
-            error: error.into(),
+            error: start(error, ERROR_BYTES).into(),
             ..Self::new(code, Source::Inspect)
         }
     }

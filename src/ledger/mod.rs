@@ -25,7 +25,7 @@ use crate::engine::{Action, Event, Inspected, Listed, RestartPolicy, SAME_CLOCK,
 use crate::labels::Filter;
 use crate::reason::Reason;
 
-use container::Presence;
+use container::{Container, Presence};
 use containers::{Containers, SLOTS};
 pub use exit::Exit;
 use exit::later;
@@ -122,6 +122,25 @@ pub struct Entry<'a> {
     pub exit: &'a Exit,
 }
 
+/// Docker labels that the series of containers lack, since there are too many or they are too long.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many there were, each of a container once.
+    pub count: u64,
+    /// The name of the container that had the first of them.
+    pub first: String,
+}
+
+impl LeftOut {
+    fn note(&mut self, container: &mut Container) {
+        let new = container.take_left_out() as u64;
+        if self.count == 0 && new > 0 {
+            container.name().clone_into(&mut self.first);
+        }
+        self.count += new;
+    }
+}
+
 /// So many containers may be known from events alone until a listing has them: what an Engine tells
 /// of more than that is lost.
 const MAX_UNLISTED: usize = 20_000;
@@ -141,6 +160,7 @@ pub struct Ledger {
     overtaken: Vec<ExitReport>,
     /// Runs that ended unseen.
     lost: u64,
+    left_out: LeftOut,
     layout: Option<Layout>,
     /// Whether it is Podman, once that is known.
     podman: Option<bool>,
@@ -176,6 +196,7 @@ impl Ledger {
             slots: Slots::default(),
             overtaken: Vec::new(),
             lost: 0,
+            left_out: LeftOut::default(),
             layout: None,
             podman: None,
             filter,
@@ -220,7 +241,7 @@ impl Ledger {
         if self.layout != layout {
             self.layout = layout;
             for (id, container) in self.containers.iter_mut() {
-                container.relabel(id, layout, &self.filter);
+                container.relabel(id, layout);
             }
             self.revision += 1;
             self.containers.touch_all(self.revision);
@@ -450,6 +471,7 @@ impl Ledger {
         if let Some(container) = self.containers.get_mut(id) {
             let lost = std::mem::take(&mut container.runs.lost);
             self.lost += u64::from(lost) * u64::from(!container.is_ignored());
+            self.left_out.note(container);
             if container.runs.is_open() {
                 self.open.insert(id.into());
                 self.report_at = Duration::ZERO;
@@ -556,6 +578,12 @@ impl Ledger {
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// The Docker labels that series lack, since the start.
+    #[must_use]
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
     }
 
     /// How many containers the last listing had in each state.

@@ -75,7 +75,7 @@ impl Ledger {
         let container = self.containers.get_mut(id).filter(|it| !it.is_ignored())?;
         if !before_the_start {
             // Nobody knows a better name of its image.
-            container.join(&mut self.workloads, &Labels::new(), true);
+            container.join(&mut self.workloads, &Labels::default(), true);
         }
         if exit.is_doubtful() {
             self.lost += u64::from(!before_the_start);

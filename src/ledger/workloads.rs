@@ -257,14 +257,19 @@ pub(super) fn is_of_service(labels: &Labels) -> bool {
 
 /// A name, cut where it is longer than any that is meant.
 pub(super) fn short(name: &str) -> &str {
-    let end = name.char_indices().find(|(at, _)| *at >= NAME_BYTES);
-    end.map_or(name, |(at, _)| &name[..at])
+    start(name, NAME_BYTES)
+}
+
+/// So many bytes of a text, and the rest of the last letter among them.
+pub(super) fn start(text: &str, bytes: usize) -> &str {
+    let end = text.char_indices().find(|(at, _)| *at >= bytes);
+    end.map_or(text, |(at, _)| &text[..at])
 }
 
 /// What a human calls the service that a container belongs to: that of Swarm, whose name has its
 /// stack in it, else `project/service` of Compose, else nothing.
 pub(super) fn service(labels: &Labels) -> String {
-    let label = |key: &str| labels.get(key).map_or("", String::as_str);
+    let label = |key: &str| short(labels.get(key).map_or("", String::as_str));
     let [swarm, project, service] = [
         keys::SWARM_SERVICE,
         keys::COMPOSE_PROJECT,
@@ -326,8 +331,8 @@ mod tests {
 
     #[test]
     fn a_name_without_end_is_cut() {
-        assert_eq!(key(&Labels::new(), &"x".repeat(512)).len(), 512 + 8);
-        assert_eq!(key(&Labels::new(), &"x".repeat(9999)).len(), 512 + 8);
+        assert_eq!(key(&Labels::default(), &"x".repeat(512)).len(), 512 + 8);
+        assert_eq!(key(&Labels::default(), &"x".repeat(9999)).len(), 512 + 8);
         assert_eq!(short(&"\u{20ac}".repeat(200)).len(), 513);
     }
 

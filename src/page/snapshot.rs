@@ -107,6 +107,7 @@ impl Snapshot {
         if let Docker::Down { why, .. } = &mut host.docker {
             *why = cut(why);
         }
+        host.version = cut(&host.version);
         Self { host, containers }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt::{self, Display, Write};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::one_line::is_unseen;
+
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
@@ -27,15 +29,6 @@ impl Display for Text<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether a letter is not seen itself: controls, CR and LF with them, and what sets the direction.
-fn is_unseen(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
 }
 
 /// How long ago something was, and at which time of day, in UTC; with the date if it was not today.

@@ -21,6 +21,8 @@ pub(crate) struct Container {
     pub(crate) finished_at: Option<Timestamp>,
     pub(crate) restart_count: u64,
     pub(crate) cgroup_parent: String,
+    /// The Engine's word.
+    pub(crate) restart_policy: &'static str,
     /// When it was made, in seconds since 1970.
     pub(crate) made_at: i64,
 }
@@ -41,6 +43,7 @@ impl Container {
             finished_at: None,
             restart_count: 0,
             cgroup_parent: String::new(),
+            restart_policy: "no",
             made_at: 1_795_336_857,
         }
     }
@@ -135,7 +138,10 @@ impl Container {
                 "FinishedAt": time(self.finished_at),
             },
             "Config": {"Image": self.image, "Labels": self.label_map()},
-            "HostConfig": {"CgroupParent": self.cgroup_parent},
+            "HostConfig": {
+                "CgroupParent": self.cgroup_parent,
+                "RestartPolicy": {"Name": self.restart_policy},
+            },
         })
     }
 

@@ -25,6 +25,10 @@ const START_FAILS: Duration = Duration::from_millis(1500);
 /// A daemon whose `/info` is late is asked for it again after so long.
 const INFO_AGAIN: Duration = Duration::from_secs(5);
 
+/// The memory of a listing that is kept for the next one, in bytes. Some 5,000 usual containers take so
+/// much.
+const KEPT_BUFFER: usize = 4 * 1024 * 1024;
+
 impl Core {
     pub(super) fn take_line(&mut self, now: Now, line: Line) {
         match line {
@@ -134,7 +138,11 @@ impl Core {
         self.listing = None;
         let result = result.and_then(|listing| {
             let listed = self.apply_listing(now, asked, &listing);
-            self.buffer = listing.body;
+            self.listing_bytes = listing.body.len();
+            // Huge labels make a huge listing.
+            if listing.body.capacity() <= KEPT_BUFFER {
+                self.buffer = listing.body;
+            }
             listed
         });
         self.count(Count::Collection(result.is_ok(), took));

@@ -90,6 +90,8 @@ pub enum Count {
     StreamUp(bool),
     /// How many workloads there are, and how many containers were not counted in all.
     Workloads(usize, u64),
+    /// Docker labels that series lack.
+    LabelsLeftOut(u64),
 }
 
 /// The state of the collector.
@@ -109,10 +111,14 @@ pub struct Core {
     /// Another is due as soon as that is answered.
     list_again: bool,
     buffer: Vec<u8>,
+    /// How long the last listing was.
+    listing_bytes: usize,
     last_success: Option<Now>,
     outage: Option<Outage>,
     /// The ledger's lost runs that are counted.
     lost: u64,
+    /// The ledger's labels left out that are counted.
+    left_out: u64,
     publish_at: Option<Duration>,
     /// The next text is not published before then.
     rest_until: Duration,
@@ -166,9 +172,11 @@ impl Core {
             listing: None,
             list_again: false,
             buffer: Vec::new(),
+            listing_bytes: 0,
             last_success: None,
             outage: None,
             lost: 0,
+            left_out: 0,
             publish_at: None,
             rest_until: Duration::ZERO,
             report_at: None,
@@ -287,13 +295,16 @@ impl Core {
         if self.listing.is_none() && !self.is_explaining() && now.uptime >= self.list_at {
             self.list_at = now.uptime;
             self.listing = Some(now);
-            let buffer = std::mem::take(&mut self.buffer);
+            let mut buffer = std::mem::take(&mut self.buffer);
+            buffer.clear();
+            // A listing is about as long as the one before: it is not copied while it grows.
+            buffer.reserve(self.listing_bytes + self.listing_bytes / 8);
             self.effects.push(Effect::List(buffer));
         }
         for id in self.inspects.next_in_vain(now.uptime) {
             self.inspect_in_vain(now, &id, self.outage.is_none());
         }
-        while let Some(id) = self.inspects.next(now.uptime) {
+        while let Some(id) = self.inspects.next(now.uptime, !self.complete) {
             self.effects.push(Effect::Inspect(id, INSPECT_WITHIN));
         }
     }

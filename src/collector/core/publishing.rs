@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use log::Level;
 
-use crate::engine::Error;
+use crate::engine::{Error, limits};
 use crate::exposition::{Renderer, Text};
-use crate::ledger::{EventsCome, Now};
+use crate::labels;
+use crate::ledger::{EventsCome, LeftOut, Now};
+use crate::one_line::OneLine;
 use crate::page::{Containers, Docker, Host};
 
 use super::super::log_line::Topic;
@@ -99,6 +101,28 @@ impl Core {
         let workloads = self.ledger.workloads();
         let count = Count::Workloads(workloads.len(), workloads.dropped());
         self.count(count);
+        self.report_left_out();
+    }
+
+    /// Says once that labels are left out: many containers may have the same.
+    fn report_left_out(&mut self) {
+        let LeftOut { count, first } = self.ledger.left_out();
+        let new = count - self.left_out;
+        if new == 0 {
+            return;
+        }
+        let line = format!(
+            "{new} labels are left out, the first of container {}: a value may have {} bytes, and all \
+             labels of a container {} in each series, of those that CONTAINER_LABELS lets through",
+            OneLine::new(first),
+            limits::LABEL_BYTES,
+            labels::MAX_BYTES,
+        );
+        self.left_out = *count;
+        self.count(Count::LabelsLeftOut(new));
+        if self.topics.first_time(Topic::LabelsLeftOut) {
+            self.log(Level::Warn, line);
+        }
     }
 
     /// The first text with containers in it waits until they are explained.
@@ -185,8 +209,8 @@ impl Core {
         let line = format!(
             "Docker {} (API {}) has {total} containers; the last run of {exits} is over, \
              of {} with a code other than 0",
-            self.engine.version(),
-            self.engine.identity.api_version,
+            OneLine::new(self.engine.version()),
+            OneLine::new(&self.engine.identity.api_version),
             failed.count()
         );
         self.log(Level::Info, line);

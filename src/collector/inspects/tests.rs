@@ -6,7 +6,7 @@ fn seconds(seconds: u64) -> Duration {
 
 /// All that is to be asked for at this uptime, in its order.
 fn next(inspects: &mut Inspects, uptime: Duration) -> String {
-    let ids = std::iter::from_fn(|| inspects.next(uptime));
+    let ids = std::iter::from_fn(|| inspects.next(uptime, false));
     ids.collect::<Vec<_>>().join(" ")
 }
 
@@ -283,4 +283,62 @@ fn what_is_cancelled_is_not_asked_for() {
     inspects.want("b");
     inspects.want("a");
     assert_eq!(next(&mut inspects, seconds(1)).len(), "a b".len());
+}
+
+#[test]
+fn in_a_storm_a_few_hundred_are_asked_for_at_once_and_then_100_a_second() {
+    let mut inspects = Inspects::default();
+    let burst = usize::try_from(BURST).unwrap();
+    for number in 0..5000 {
+        inspects.want(&number.to_string());
+    }
+    // Each is answered at once.
+    let mut asked = |millis: u64, first: bool| {
+        let now = Duration::from_millis(millis);
+        let mut count = 0;
+        while let Some(id) = inspects.next(now, first) {
+            inspects.answered(&id);
+            count += 1;
+            if first && count == 1000 {
+                break; // They would all be asked for.
+            }
+        }
+        (count, inspects.wake_at().map(|at| at.as_millis()))
+    };
+    // What the first listing has takes nothing from the others.
+    assert_eq!(asked(9, true), (1000, Some(0)));
+    assert_eq!(asked(10, false), (burst, Some(20)));
+    assert_eq!(asked(19, false), (0, Some(20)));
+    assert_eq!(asked(20, false), (1, Some(30)));
+    assert_eq!(asked(1020, false), (100, Some(1030)));
+    // A pause makes up for no more than one burst.
+    assert_eq!(asked(60_000, false), (burst, Some(60_010)));
+    assert_eq!(asked(1_000_000, true).0, 1000);
+}
+
+#[test]
+fn what_waits_for_its_turn_is_waited_for_and_can_be_cancelled() {
+    let mut inspects = Inspects::default();
+    let now = seconds(1);
+    for number in 0..BURST {
+        inspects.want(&number.to_string());
+        assert!(inspects.next(now, false).is_some());
+        inspects.answered(&number.to_string());
+    }
+    for id in ["a", "b", "c"] {
+        inspects.want(id);
+    }
+    assert!(inspects.is_busy());
+    assert_eq!(next(&mut inspects, now), "");
+    assert_eq!(inspects.wake_at(), Some(now + EVERY));
+    // Its container is removed.
+    assert!(inspects.cancel("a", true));
+    assert_eq!(next(&mut inspects, now + EVERY), "b");
+    assert_eq!(next(&mut inspects, now + EVERY), "");
+    assert_eq!(next(&mut inspects, now + EVERY * 2), "c");
+    assert_eq!(inspects.wake_at(), None);
+    // Those that may have failed to start do not wait with them.
+    inspects.want("d");
+    inspects.look_for_failed_start("x", now);
+    assert_eq!(next(&mut inspects, now + EVERY * 2), "x");
 }

@@ -98,8 +98,40 @@ fn labels_have_so_much_room_and_no_more() {
         .map(|number| format!(r#""k{number:04}":"{}""#, "x".repeat(93)))
         .collect();
     let text = format!(r#"[{{"Id":"1","Labels":{{{}}}}}]"#, all.join(","));
-    // Each takes 100 bytes with its key and quotes.
-    assert_eq!(one(&text).labels().len(), limits::LABELS_BYTES / 100);
+    // Each takes 98 bytes with its key.
+    let labels = one(&text).labels();
+    assert_eq!(
+        labels.len(),
+        limits::LABELS_BYTES / (98 + limits::LABEL_PLACE)
+    );
+    assert_eq!(labels.len() + labels.left_out(), 1000);
+}
+
+#[test]
+fn labels_that_are_needed_are_read_whatever_others_there_are() {
+    let long = "x".repeat(limits::LABEL_BYTES + 1);
+    let fits = r"\n".repeat(limits::LABEL_BYTES);
+    for (value, taken) in [
+        ("web", "web"),
+        (&fits, &*fits.replace(r"\n", "\n")),
+        (&long, ""),
+    ] {
+        let key = "com.docker.swarm.service.name";
+        let all: Vec<_> = (0..1000)
+            .map(|it| format!(r#""a{it}":"{}""#, "x".repeat(93)))
+            .collect();
+        let labels = format!(
+            r#""signal":"{long}","exitCode":"1",{},"{key}":"{value}""#,
+            all.join(",")
+        );
+        let text = format!(r#"[{{"Id":"1","Labels":{{{labels}}}}}]"#);
+        let labels = one(&text).labels();
+        assert_eq!(labels.get(key).map_or("", String::as_str), taken);
+        assert_eq!(
+            (labels["signal"].as_str(), labels["exitCode"].as_str()),
+            ("", "1")
+        );
+    }
 }
 
 #[test]

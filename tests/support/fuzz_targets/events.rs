@@ -292,7 +292,7 @@ fn is_sensible(event: &Event) {
 
     // A label is an attribute, and only what the Engine itself adds is none.
     let labels = event.labels();
-    for (key, value) in &labels {
+    for (key, value) in labels.iter() {
         assert_eq!(attribute(key), Some(value.as_str()));
     }
     let keys = event.attributes.keys();

@@ -58,7 +58,9 @@ pub(super) fn texts_agree(got: &BTreeMap<String, String>, value: Option<&Value>)
     let want = value.and_then(Value::as_object).unwrap_or(&empty);
     let text = |key: &str| want.get(key).and_then(Value::as_str);
     for (key, value) in got {
-        assert_eq!(Some(value.as_str()), text(key), "{key:?}");
+        // A few are only known to be there.
+        let is_long = value.is_empty() && text(key).is_some_and(|text| text.len() > 128);
+        assert!(is_long || Some(value.as_str()) == text(key), "{key:?}");
     }
     let texts = want.iter().filter(|(_, value)| value.is_string()).count();
     let longest = want
