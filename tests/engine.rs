@@ -47,6 +47,8 @@ mod hangs;
 mod image;
 #[path = "engine/inspect.rs"]
 mod inspect;
+#[path = "engine/labels.rs"]
+mod labels;
 #[path = "engine/latency.rs"]
 mod latency;
 #[path = "engine/podman.rs"]

@@ -520,6 +520,18 @@ fn an_id_is_left_out_until_it_is_known_and_shown_of_what_is_gone_by_then() {
 }
 
 #[test]
+fn one_of_which_nothing_but_its_id_is_known_is_shown_once_its_cgroup_is() {
+    let mut host = Host::new();
+    let mut listed = listed("exited", "Exited (3) 5 seconds ago");
+    let mut run = inspect("exited", 3, 2, 5);
+    (listed["Names"], listed["Image"]) = (Value::Null, Value::Null);
+    run["Config"] = Value::Null;
+    host.collect(&listed, &run);
+    host.ledger.set_layout(Some(Layout::default()));
+    assert_eq!(host.labels(), [r#"id="/docker/c1""#]);
+}
+
+#[test]
 fn a_new_layout_leaves_no_exit_without_labels() {
     let mut host = Host::new();
     host.ledger.set_layout(Some(Layout::default()));

@@ -54,16 +54,25 @@ pub(super) struct Inspects {
 struct Allowance {
     /// The uptime at which it is full.
     full_at: Duration,
+    /// So many more may be asked for at any time: those of the first listing.
+    free: usize,
 }
 
 impl Allowance {
     /// The uptime at which there is one.
     fn next_at(&self) -> Duration {
+        if self.free > 0 {
+            return Duration::ZERO;
+        }
         self.full_at.saturating_sub(EVERY * (BURST - 1))
     }
 
     fn take(&mut self, now: Duration) {
-        self.full_at = self.full_at.max(now) + EVERY;
+        if self.free > 0 {
+            self.free -= 1;
+        } else {
+            self.full_at = self.full_at.max(now) + EVERY;
+        }
     }
 }
 
@@ -159,20 +168,17 @@ impl Inspects {
     }
 
     /// The next container to inspect, if there is one and the Engine is not busy with others. Those of
-    /// the `first` listing are not held back.
+    /// the `first` listing, which wait while it is explained, are not held back.
     pub(super) fn next(&mut self, now: Duration, first: bool) -> Option<Box<str>> {
         self.wake(now);
-        let may = first || self.allowance.next_at() <= now;
-        let id = if may && self.in_flight < MAX_IN_FLIGHT {
-            self.pop(false)
-        } else {
-            None
-        };
+        if first || self.queue.is_empty() {
+            self.allowance.free = self.queue.len();
+        }
+        let may = self.allowance.next_at() <= now && self.in_flight < MAX_IN_FLIGHT;
+        let id = may.then(|| self.pop(false)).flatten();
         if id.is_some() {
             self.in_flight += 1;
-            if !first {
-                self.allowance.take(now);
-            }
+            self.allowance.take(now);
         }
         let id = id.or_else(|| {
             let room = self.created_in_flight < MAX_CREATED_IN_FLIGHT;

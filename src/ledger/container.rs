@@ -310,9 +310,9 @@ impl Container {
         }
     }
 
-    /// Takes in another layout of cgroups, if its series have labels.
+    /// Takes in another layout of cgroups, if its labels were rendered.
     pub(super) fn relabel(&mut self, id: &str, layout: Option<Layout>) {
-        if !self.labels.text.is_empty() {
+        if self.labels.current || !self.labels.text.is_empty() {
             let docker = &self.labels.text[..self.labels.docker];
             self.labels.text = self.block(docker, id, layout).into();
         }

@@ -289,31 +289,41 @@ fn what_is_cancelled_is_not_asked_for() {
 fn in_a_storm_a_few_hundred_are_asked_for_at_once_and_then_100_a_second() {
     let mut inspects = Inspects::default();
     let burst = usize::try_from(BURST).unwrap();
-    for number in 0..5000 {
-        inspects.want(&number.to_string());
-    }
-    // Each is answered at once.
-    let mut asked = |millis: u64, first: bool| {
+    (0..5000).for_each(|number| inspects.want(&number.to_string()));
+    for (millis, count, wake_at) in [
+        (10, burst, 20),
+        (19, 0, 20),
+        (20, 1, 30),
+        (1020, 100, 1030),
+        // A pause makes up for no more than one burst.
+        (60_000, burst, 60_010),
+    ] {
         let now = Duration::from_millis(millis);
-        let mut count = 0;
-        while let Some(id) = inspects.next(now, first) {
+        // Each is answered at once.
+        let asked = std::iter::from_fn(|| {
+            let id = inspects.next(now, false)?;
             inspects.answered(&id);
-            count += 1;
-            if first && count == 1000 {
-                break; // They would all be asked for.
-            }
-        }
-        (count, inspects.wake_at().map(|at| at.as_millis()))
+            Some(id)
+        });
+        assert_eq!(asked.count(), count, "{now:?}");
+        assert_eq!(inspects.wake_at(), Some(Duration::from_millis(wake_at)));
+    }
+}
+
+#[test]
+fn what_the_first_listing_has_is_not_held_back() {
+    let mut inspects = Inspects::default();
+    (0..5000).for_each(|number| inspects.want(&number.to_string()));
+    let ask = |inspects: &mut Inspects, first: bool| {
+        let id = inspects.next(seconds(1), first);
+        id.inspect(|id| inspects.answered(id)).is_some()
     };
-    // What the first listing has takes nothing from the others.
-    assert_eq!(asked(9, true), (1000, Some(0)));
-    assert_eq!(asked(10, false), (burst, Some(20)));
-    assert_eq!(asked(19, false), (0, Some(20)));
-    assert_eq!(asked(20, false), (1, Some(30)));
-    assert_eq!(asked(1020, false), (100, Some(1030)));
-    // A pause makes up for no more than one burst.
-    assert_eq!(asked(60_000, false), (burst, Some(60_010)));
-    assert_eq!(asked(1_000_000, true).0, 1000);
+    assert!((0..1000).all(|_| ask(&mut inspects, true)));
+    // The text was published before all were explained, and more has happened.
+    (5000..9000).for_each(|number| inspects.want(&number.to_string()));
+    let rest = std::iter::from_fn(|| ask(&mut inspects, false).then_some(()));
+    assert_eq!(rest.count(), 4000 + 500);
+    assert_eq!(inspects.wake_at(), Some(seconds(1) + EVERY));
 }
 
 #[test]
