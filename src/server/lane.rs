@@ -73,8 +73,18 @@ impl Lane {
     /// A server with its client.
     ///
     /// # Errors
-    /// The operating system's; `WouldBlock` if another process was quicker to connect.
+    /// The operating system's.
     pub(super) fn open() -> io::Result<Self> {
+        loop {
+            match Self::open_one() {
+                // Another process was quicker to connect, and is let go.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_one() -> io::Result<Self> {
         let socket = |flags| socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
         let listener = socket(SocketFlags::CLOEXEC)?;
         // A scratch image has no place for a file: the kernel gives it an abstract name.
