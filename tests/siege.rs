@@ -170,10 +170,14 @@ impl Besieged {
 
     /// With so little in the kernel for this side that it does not count.
     fn connect_narrow(&self) -> io::Result<TcpStream> {
+        self.connect_with(4096)
+    }
+
+    fn connect_with(&self, receive_buffer: usize) -> io::Result<TcpStream> {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
         // Once it is connected, this would come too late.
-        set_socket_recv_buffer_size(&socket, 4096)?;
+        set_socket_recv_buffer_size(&socket, receive_buffer)?;
         set_socket_send_buffer_size(&socket, 64 * 1024)?;
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.exporter.port());
         connect(&socket, &address)?;
@@ -789,6 +793,88 @@ fn a_gate_that_is_full() {
             }
             thread::sleep(Duration::from_millis(10));
         }
+    });
+}
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
+fn readers_of_the_page_that_take_nothing() {
+    // Unlike a whole scrape, the page fits into what the kernel holds for a client.
+    Besieged::start().attack("1,000 who ask for the page and stay", |it| {
+        let readers = (0..1000).filter_map(|_| {
+            let mut stream = it.connect_narrow().ok()?;
+            stream.write_all(b"GET / HTTP/1.1\r\n\r\n").ok()?;
+            Some(stream)
+        });
+        readers.collect::<Vec<_>>()
+    });
+}
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
+fn empty_lines_without_end() {
+    Besieged::start().attack("100 floods of empty lines", |it| {
+        thread::scope(|scope| {
+            for _ in 0..100 {
+                scope.spawn(|| {
+                    let lines = b"\r\n".repeat(2048);
+                    if let Ok(mut stream) = it.connect_narrow() {
+                        while stream.write_all(&lines).is_ok() {}
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
+fn a_client_at_a_distance_beside_a_full_gate() {
+    Besieged::start().attack("100 who stay silent, and come again", |it| {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let far = scope.spawn(|| {
+                let end = AtTheEnd(&over);
+                for _ in 0..5 {
+                    let mut stream = it.connect_with(32 * 1024).expect("a connection");
+                    stream.write_all(SCRAPE).expect("a request");
+                    let mut answer = Vec::new();
+                    let mut piece = [0; 16 * 1024];
+                    loop {
+                        // A round trip.
+                        thread::sleep(Duration::from_millis(15));
+                        match stream.read(&mut piece).expect("it is not sent away") {
+                            0 => break,
+                            count => answer.extend_from_slice(&piece[..count]),
+                        }
+                    }
+                    is_whole(&String::from_utf8_lossy(&answer)).expect("a whole answer");
+                }
+                drop(end);
+            });
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut streams: Vec<TcpStream> = Vec::new();
+                    while !over.load(Ordering::Relaxed) {
+                        streams.retain_mut(|stream| stream.write_all(b"\r\n").is_ok());
+                        while streams.len() < 25 {
+                            streams.extend(it.connect());
+                        }
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                });
+            }
+            far.join().expect("the client at a distance");
+        });
     });
 }
 

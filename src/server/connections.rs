@@ -11,7 +11,17 @@ use crate::telemetry::Telemetry;
 
 /// Nobody makes room who was waited for no longer than this. Under a flood the others wait to be
 /// accepted meanwhile, and are not sent away as soon as they come.
-const GRACE: Duration = Duration::from_millis(10);
+const GRACE_TO_ASK: Duration = Duration::from_millis(10);
+
+/// The same for who takes an answer: a client at a distance is heard of once in a round trip.
+const GRACE_TO_TAKE: Duration = Duration::from_millis(20);
+
+/// And while others are there that do not ask, and can go instead. What a client has taken shows when a
+/// third of the kernel's buffer is free.
+const LONG_GRACE_TO_TAKE: Duration = Duration::from_millis(300);
+
+/// What a client has asked is read within this, or there is no end of it.
+const GRACE_TO_BE_READ: Duration = Duration::from_millis(100);
 
 /// A client that was sent away is gone within microseconds. After this another one is.
 const LEAVE_TIMEOUT: Duration = Duration::from_millis(100);
@@ -90,28 +100,38 @@ impl Connections {
         self.send_away_one(&lock(&self.open));
     }
 
-    /// Sends away who has kept the exporter waiting for the longest time. Returns how long to wait
-    /// for a place then.
+    /// Sends away who has kept the exporter waiting for too long. Returns how long to wait for a place
+    /// then.
     fn send_away_one(&self, open: &[Arc<Shared>]) -> Duration {
-        let late = |it: &Arc<Shared>| match *lock(&it.state) {
-            // What it has asked, its thread has not come to read yet.
-            State::Asks(_) if has_sent(&it.client) => None,
-            State::Asks(since) | State::Takes(since) => Some(since),
+        let now = Instant::now();
+        let waited_for = open.iter().filter_map(|it| match *lock(&it.state) {
+            // Its thread has not come to read it yet.
+            State::Asks(since) if now < since + GRACE_TO_BE_READ && has_sent(&it.client) => None,
+            State::Asks(since) => Some((since, true, it)),
+            State::Takes(since) => Some((since, false, it)),
             State::Waits | State::Leaves => None,
+        });
+        let waited_for: Vec<_> = waited_for.collect();
+        let grace_to_take = if waited_for.iter().any(|(_, asks, _)| *asks) {
+            LONG_GRACE_TO_TAKE
+        } else {
+            GRACE_TO_TAKE
         };
-        let waited_for = open.iter().filter_map(|it| Some((late(it)?, it)));
-        let Some((since, longest)) = waited_for.min_by_key(|(since, _)| *since) else {
-            return GRACE;
+        let goes_at = waited_for.into_iter().map(|(since, asks, it)| {
+            let grace = if asks { GRACE_TO_ASK } else { grace_to_take };
+            (since + grace, it)
+        });
+        let Some((at, next)) = goes_at.min_by_key(|(at, _)| *at) else {
+            return GRACE_TO_ASK;
         };
-        let early = GRACE.saturating_sub(since.elapsed());
-        if early.is_zero() {
-            *lock(&longest.state) = State::Leaves;
-            self.refused.inc();
-            // Its thread wakes up from whatever it waits for. It may be gone already.
-            let _ = longest.client.shutdown(Shutdown::Both);
-            return LEAVE_TIMEOUT;
+        if at > now {
+            return at - now;
         }
-        early
+        *lock(&next.state) = State::Leaves;
+        self.refused.inc();
+        // Its thread wakes up from whatever it waits for. It may be gone already.
+        let _ = next.client.shutdown(Shutdown::Both);
+        LEAVE_TIMEOUT
     }
 }
 
@@ -209,7 +229,7 @@ mod tests {
         });
         let start = Instant::now();
         let _next = all.enter(sockets.next().unwrap());
-        assert!(start.elapsed() >= GRACE / 2);
+        assert!(start.elapsed() >= GRACE_TO_ASK / 2);
         thread.join().unwrap();
         assert_eq!((&clients[2]).read(&mut [0; 1]).unwrap(), 0);
         assert!(!waits.was_sent_away() && !asked.was_sent_away());

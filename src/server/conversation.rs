@@ -31,6 +31,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Bytes that it may send meanwhile.
 const UNREAD: usize = 256 * 1024;
 
+/// Bytes before the end of a head, empty lines included.
+const MAX_READ: usize = 32 * 1024;
+
 /// Answers a client's requests. After an error its connection is reset.
 ///
 /// # Errors
@@ -67,10 +70,14 @@ fn read(
 ) -> io::Result<Option<Result<Request, Refusal>>> {
     let mut piece = [0; 2048];
     let mut begun = false;
+    let mut bytes = 0;
     let mut deadline = Instant::now() + patience;
     loop {
         if let Some(request) = input.take().transpose() {
             return Ok(Some(request));
+        }
+        if bytes > MAX_READ {
+            return Ok(Some(Err(Refusal::TooLarge)));
         }
         if !begun && !input.is_empty() {
             begun = true;
@@ -82,7 +89,10 @@ fn read(
         }
         match (&*client).read(&mut piece) {
             Ok(0) => return Ok(None),
-            Ok(count) => input.push(&piece[..count]),
+            Ok(count) => {
+                bytes += count;
+                input.push(&piece[..count]);
+            }
             Err(error) if is_to_be_repeated(&error) => {}
             Err(error) => return Err(error),
         }
@@ -119,12 +129,14 @@ fn end(connection: &Connection) -> io::Result<()> {
     }
     client.shutdown(Shutdown::Write)?;
     // To end it while something is left unread would take back the answer.
-    connection.asks();
+    connection.takes();
     let deadline = Instant::now() + LINGER;
     let mut piece = [0; 2048];
     let mut unread = 0;
     while unread < UNREAD && wait_for(client, PollFlags::IN, deadline).is_ok() {
         match (&*client).read(&mut piece) {
+            // It was sent away: it has not taken all, and is reset.
+            Ok(0) if connection.was_sent_away() => return Ok(()),
             // It has left in good order, and so do we.
             Ok(0) => return Ok(set_socket_linger(client, None)?),
             Ok(count) => unread += count,

@@ -20,20 +20,22 @@ use super::conversation::converse;
 /// Connections at a time. Prometheus needs one.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 1024;
+/// Connections that wait to be accepted, as far as the system allows. Whoever comes then is heard a second
+/// later.
+const BACKLOG: i32 = 4096;
 
 /// What the kernel may hold for a client that does not take its answer, of which it takes twice as
 /// much in memory: 16 MiB for all. Without a limit it would be 4 MB for each. What fits is taken by a
 /// client at a distance of 50 ms at 2.5 MB/s.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// The same for what a client sends: a head. With those that wait to be accepted it is 34 MiB for all.
-const RECEIVE_BUFFER: usize = 16 * 1024;
+/// The same for what a client sends: a head, as a rule. With those that wait to be accepted it is 33 MiB
+/// for all.
+const RECEIVE_BUFFER: usize = 4 * 1024;
 
 /// What a client has not acknowledged for so long is given up by the kernel, also after the connection
 /// was closed.
-const USER_TIMEOUT_MS: u32 = 5000;
+const USER_TIMEOUT_MS: u32 = 6000;
 
 /// Descriptors that one connection takes: its socket, and a file of `/proc` while it is answered.
 const DESCRIPTORS: usize = 2;
@@ -140,6 +142,6 @@ fn limit(listener: &TcpListener) -> rustix::io::Result<()> {
     set_socket_recv_buffer_size(listener, RECEIVE_BUFFER)?;
     // Else the end of an answer waits up to 40 ms for the acknowledgement of its beginning.
     set_tcp_nodelay(listener, true)?;
-    // std has 128 wait to be accepted, and who comes then is heard a second later.
+    // std has 128 wait to be accepted.
     rustix::net::listen(listener, BACKLOG)
 }

@@ -9,13 +9,14 @@ pub mod request;
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tiny_http::{HTTPVersion, Header, Method, Response, StatusCode};
 
 use crate::exposition::{Text, gzip};
-use crate::page;
+use crate::page::{self, Snapshot};
 use crate::publication::{Publication, Published};
 use crate::telemetry::Telemetry;
 
@@ -34,7 +35,19 @@ struct Site {
     publication: Arc<Publication>,
     telemetry: Telemetry,
     texts: Texts,
+    pages: [Mutex<LastPage>; 2],
 }
+
+/// A page as it was rendered last, and what of. Who asks again within a second gets the same.
+#[derive(Default)]
+struct LastPage {
+    at: Option<Instant>,
+    snapshot: Weak<Snapshot>,
+    html: String,
+}
+
+/// How long a page is kept for others.
+const PAGE_AGE: Duration = Duration::from_secs(1);
 
 /// Answers on threads of its own, for as long as the process lives. The two that must not end are
 /// started by `spawn`: `server` has `tiny_http` read the requests and takes what is published, `gate`
@@ -55,6 +68,7 @@ pub fn start(
         publication: Arc::clone(publication),
         telemetry: telemetry.clone(),
         texts: Texts::default(),
+        pages: Default::default(),
     };
     let gate = Gate::new(listener, site);
     let publication = Arc::clone(publication);
@@ -117,10 +131,24 @@ impl Site {
             "/-/ready" => Content::text(503, TEXT, "not ready: no collection has worked yet\n"),
             _ => {
                 let only_failures = has_parameter(target, "failures");
-                let page = page::render(&published.page, only_failures, Timestamp::now());
-                Content::text(200, HTML, page)
+                Content::text(200, HTML, self.page(&published.page, only_failures))
             }
         }
+    }
+
+    /// The page, rendered once a second at most: a thousand may ask for it at once.
+    fn page(&self, snapshot: &Arc<Snapshot>, only_failures: bool) -> String {
+        let last = self.pages[usize::from(only_failures)].lock();
+        let mut last = last.unwrap_or_else(PoisonError::into_inner);
+        let is_recent = last.at.is_some_and(|at| at.elapsed() < PAGE_AGE);
+        if !is_recent || last.snapshot.as_ptr() != Arc::as_ptr(snapshot) {
+            *last = LastPage {
+                at: Some(Instant::now()),
+                snapshot: Arc::downgrade(snapshot),
+                html: page::render(snapshot, only_failures, Timestamp::now()),
+            };
+        }
+        last.html.clone()
     }
 }
 
@@ -277,6 +305,7 @@ mod tests {
             publication: Arc::clone(&publication),
             telemetry: Telemetry::new(),
             texts: Texts::default(),
+            pages: Default::default(),
         };
         let content = |method: &str, target: &str, gzip| {
             let method = method.parse().unwrap();

@@ -1,7 +1,7 @@
 //! The head of a request, as far as it must be known before `tiny_http` reads the first line of it
 //! (RFC 9112).
 
-use httparse::{EMPTY_HEADER, Error, Header};
+use httparse::{EMPTY_HEADER, Error, Header, Status};
 
 /// Bytes of a request's head, at most. Prometheus sends about 250; browsers with cookies some KB.
 const MAX_HEAD: usize = 16 * 1024;
@@ -99,9 +99,9 @@ impl Request {
         let mut headers = [EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(head) {
-            Ok(_) => {}
+            Ok(Status::Complete(_)) => {}
             Err(Error::TooManyHeaders) => return Err(Refusal::TooLarge),
-            Err(_) => return Err(Refusal::Malformed),
+            _ => return Err(Refusal::Malformed),
         }
         let (Some(method), Some(target), Some(version)) =
             (request.method, request.path, request.version)
