@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use docker_exit_exporter::engine::limits;
 use serde_json::Value;
 
 use super::dice::Dice;
 
-/// The value of a text in which no object has a key twice: which of the two counts is anybody's guess.
+/// The value of a text in which no object has a key twice, of which either may count, and no string is too long, which
+/// may be taken for absent.
 pub(super) fn unambiguous(text: &str) -> Option<Value> {
     let value: Value = serde_json::from_str(text).ok()?;
-    (members(&value) == colons(text)).then_some(value)
+    let (colons, longest) = colons_and_strings(text);
+    (members(&value) == colons && longest <= limits::TEXT_BYTES).then_some(value)
 }
 
 fn members(value: &Value) -> usize {
@@ -20,19 +23,24 @@ fn members(value: &Value) -> usize {
     }
 }
 
-/// How many there are outside of strings.
-fn colons(text: &str) -> usize {
-    let (mut count, mut in_string, mut escaped) = (0, false, false);
-    for byte in text.bytes() {
-        match byte {
+/// How many colons there are outside of strings, and how long the longest string is, with its quotes.
+fn colons_and_strings(text: &str) -> (usize, usize) {
+    let (mut colons, mut longest) = (0, 0);
+    let (mut start, mut escaped) = (None, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match (byte, start) {
             _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => in_string = !in_string,
-            b':' if !in_string => count += 1,
+            (b'\\', _) => escaped = true,
+            (b'"', None) => start = Some(at),
+            (b'"', Some(from)) => {
+                longest = longest.max(at + 1 - from);
+                start = None;
+            }
+            (b':', None) => colons += 1,
             _ => {}
         }
     }
-    count
+    (colons, longest)
 }
 
 /// The same value in other texts.
