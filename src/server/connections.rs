@@ -16,12 +16,15 @@ const GRACE_TO_ASK: Duration = Duration::from_millis(10);
 /// The same for who takes an answer: a client at a distance is heard of once in a round trip.
 const GRACE_TO_TAKE: Duration = Duration::from_millis(20);
 
-/// And while others are there that do not ask, and can go instead. What a client has taken shows when a
+/// And while most of the others do not ask, and can go instead. What a client has taken shows when a
 /// third of the kernel's buffer is free.
 const LONG_GRACE_TO_TAKE: Duration = Duration::from_millis(300);
 
 /// What a client has asked is read within this, or there is no end of it.
 const GRACE_TO_BE_READ: Duration = Duration::from_millis(100);
+
+/// How often it is looked who is late.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// A client that was sent away is gone within microseconds. After this another one is.
 const LEAVE_TIMEOUT: Duration = Duration::from_millis(100);
@@ -112,7 +115,8 @@ impl Connections {
             State::Waits | State::Leaves => None,
         });
         let waited_for: Vec<_> = waited_for.collect();
-        let grace_to_take = if waited_for.iter().any(|(_, asks, _)| *asks) {
+        let asking = waited_for.iter().filter(|(_, asks, _)| *asks).count();
+        let grace_to_take = if asking > waited_for.len() / 2 {
             LONG_GRACE_TO_TAKE
         } else {
             GRACE_TO_TAKE
@@ -122,10 +126,11 @@ impl Connections {
             (since + grace, it)
         });
         let Some((at, next)) = goes_at.min_by_key(|(at, _)| *at) else {
-            return GRACE_TO_ASK;
+            return LOOK;
         };
         if at > now {
-            return at - now;
+            // Meanwhile one may do what it was waited for, and another one be late.
+            return LOOK.min(at - now);
         }
         *lock(&next.state) = State::Leaves;
         self.refused.inc();
