@@ -225,7 +225,9 @@ fn a_swarm_tells_of_services_that_fail_again_and_again() {
     swarm.create("scaled", &[slow], FAIL);
     let stays = [slow, "--constraint=node.hostname==node-2"];
     swarm.create("scaled-here", &stays, FAIL);
+    // Two, since a busy machine takes its time to find one of them unhealthy.
     let health = [
+        "--replicas=2",
         "--health-cmd=false",
         "--health-interval=500ms",
         "--health-retries=1",
