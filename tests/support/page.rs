@@ -21,8 +21,8 @@ pub(crate) const HOSTILE: [&str; 7] = [
 /// Containers that are called so, and one whose texts are very long. The first ended first.
 pub(crate) fn hostile() -> Vec<Container> {
     let mut all = Vec::new();
-    let letters = "w".repeat(3000);
-    let tags = "<b>".repeat(1000);
+    let letters = "w".repeat(500);
+    let tags = "<b>".repeat(160);
     for (number, text) in (1..).zip(HOSTILE.into_iter().chain([&*letters, &*tags])) {
         // What has a slash in it is the name of a link, not of a container.
         let mut container = Container::exited(number, &text.replace('/', "|"), 1)
