@@ -243,7 +243,8 @@ impl Besieged {
             });
             // Also where the attack fails: the honest client would go on for ever.
             let end = AtTheEnd(&over);
-            let notices = || scrapes.load(Ordering::Relaxed) >= 10;
+            // A client that failed ends the attack, too.
+            let notices = || scrapes.load(Ordering::Relaxed) >= 10 || honest.is_finished();
             while !notices() {
                 kept.push(attack(&self));
                 // One that is over before anyone notices comes again. One that stays need not.

@@ -25,7 +25,7 @@ pub(super) struct Container {
     service: Box<str>,
     cgroup_parent: Box<str>,
     labels: Rendered,
-    left_out: LeftOut,
+    left_out: LabelsLeftOut,
     workload: Workload,
     /// What it holds of a service; `None` if it is of none.
     place: Option<Place>,
@@ -86,7 +86,7 @@ struct Rendered {
 
 /// Docker labels that its series lack, since there are too many or they are too long.
 #[derive(Debug, Default)]
-struct LeftOut {
+struct LabelsLeftOut {
     /// How many there are.
     count: usize,
     /// How many of them are not reported.

@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::iter::once;
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::exposition::Text;
+
+use super::lock;
 
 /// Bytes of texts other than the last one that was asked for. Who takes an older one beyond that
 /// has his answer broken off.
@@ -33,10 +35,6 @@ pub(super) struct Answer {
     /// The next piece of all of these, and how much of it is sent.
     piece: usize,
     at: usize,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Texts {

@@ -1,13 +1,15 @@
 //! The clients that are there, and who of them makes room for others.
 
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::{IntCounter, IntGauge};
 use rustix::net::RecvFlags;
 
 use crate::telemetry::Telemetry;
+
+use super::lock;
 
 /// Nobody makes room who was waited for no longer than this. Under a flood the others wait to be
 /// accepted meanwhile, and are not sent away as soon as they come.
@@ -63,10 +65,6 @@ enum State {
     Waits,
     /// The client was sent away: its thread is to end.
     Leaves,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Connections {

@@ -9,7 +9,7 @@ pub mod request;
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -138,8 +138,7 @@ impl Site {
 
     /// The page, rendered once a second at most: a thousand may ask for it at once.
     fn page(&self, snapshot: &Arc<Snapshot>, only_failures: bool) -> String {
-        let last = self.pages[usize::from(only_failures)].lock();
-        let mut last = last.unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.pages[usize::from(only_failures)]);
         let is_recent = last.at.is_some_and(|at| at.elapsed() < PAGE_AGE);
         if !is_recent || last.snapshot.as_ptr() != Arc::as_ptr(snapshot) {
             *last = LastPage {
@@ -150,6 +149,11 @@ impl Site {
         }
         last.html.clone()
     }
+}
+
+/// What a thread that failed has left is still good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What an answer is about: all of `start`, of the text if there is one, and of `end`.

@@ -112,7 +112,7 @@ impl Core {
             return;
         }
         let line = format!(
-            "{new} labels are left out, the first of container {}: a value may have {} bytes, and all \
+            "labels are left out: {new}, the first of container {}. A value may have {} bytes, and all \
              labels of a container {} in each series, of those that CONTAINER_LABELS lets through",
             OneLine::new(first),
             limits::LABEL_BYTES,
