@@ -66,6 +66,8 @@ impl Core {
                 self.report_first();
             }
             self.publish_at = None;
+            // What the text lacks is counted before anyone can take it.
+            self.report_left_out();
             self.effects.push(Effect::Publish);
         }
     }
@@ -101,7 +103,6 @@ impl Core {
         let workloads = self.ledger.workloads();
         let count = Count::Workloads(workloads.len(), workloads.dropped());
         self.count(count);
-        self.report_left_out();
     }
 
     /// Says once that labels are left out: many containers may have the same.
