@@ -1,7 +1,9 @@
 //! `docker-exit-exporter healthcheck`: asks the running exporter whether it is well.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::http::{Connection, Error};
 
 /// Connecting and answering together; Docker is promised an end within 3 s.
 const WITHIN: Duration = Duration::from_millis(2500);
@@ -11,16 +13,21 @@ const WITHIN: Duration = Duration::from_millis(2500);
 /// # Errors
 /// What kept it from answering 200, in one line.
 pub fn ask(listen: SocketAddr) -> Result<(), String> {
-    let url = format!("http://{}/-/healthy", reachable(listen));
-    let agent = ureq::Agent::config_builder()
-        .proxy(None) // It would take http_proxy from the environment.
-        .timeout_global(Some(WITHIN))
-        .build()
-        .new_agent();
-    match agent.get(&url).call() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("{url}: {error}")),
-    }
+    let address = reachable(listen);
+    let why = match status(address) {
+        Ok(200) => return Ok(()),
+        Ok(status) => format!("it answers {status}"),
+        Err(error) => error.to_string(),
+    };
+    Err(format!("http://{address}/-/healthy: {why}"))
+}
+
+fn status(address: SocketAddr) -> Result<u16, Error> {
+    let deadline = Instant::now() + WITHIN;
+    let stream = TcpStream::connect_timeout(&address, WITHIN)?;
+    let mut connection = Connection::new(stream);
+    let (head, _) = connection.get(&address.to_string(), "/-/healthy", Some(deadline))?;
+    Ok(head.status)
 }
 
 /// An address that listens everywhere is asked on the loopback one.

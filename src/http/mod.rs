@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client for one peer: the Docker Engine.
+//! A small HTTP/1.1 client for one peer: the Docker Engine, or this exporter itself in `healthcheck`.
 //!
 //! Supported: `GET`, keep-alive, `Content-Length`, `Transfer-Encoding: chunked` (extensions and
 //! trailers are skipped), bodies that end with the connection, interim `1xx` answers.
