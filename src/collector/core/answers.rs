@@ -25,9 +25,11 @@ const START_FAILS: Duration = Duration::from_millis(1500);
 /// A daemon whose `/info` is late is asked for it again after so long.
 const INFO_AGAIN: Duration = Duration::from_secs(5);
 
-/// The memory of a listing that is kept for the next one, in bytes. Some 5,000 usual containers take so
-/// much.
+/// The memory of a listing that is kept for the next one, in bytes: for each container as much as usual
+/// ones take, and this in any case. What is given back is soon in pieces, and the next listing would take
+/// fresh memory.
 const KEPT_BUFFER: usize = 4 * 1024 * 1024;
+const KEPT_OF_EACH: usize = 2 * 1024;
 
 impl Core {
     pub(super) fn take_line(&mut self, now: Now, line: Line) {
@@ -140,7 +142,8 @@ impl Core {
             let listed = self.apply_listing(now, asked, &listing);
             self.listing_bytes = listing.body.len();
             // Huge labels make a huge listing.
-            if listing.body.capacity() <= KEPT_BUFFER {
+            let kept = KEPT_BUFFER.max(KEPT_OF_EACH * self.ledger.len());
+            if listing.body.capacity() <= kept {
                 self.buffer = listing.body;
             }
             listed
