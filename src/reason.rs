@@ -45,6 +45,15 @@ impl Reason {
         }
     }
 
+    /// Whether it is a failure: nobody asked for it, and all is not well.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::StartFailed | Self::OomKilled | Self::Signaled | Self::Error => true,
+            Self::Unhealthy | Self::Stopped | Self::Completed => false,
+        }
+    }
+
     /// The first reason that holds of a run that ended with this code. `oom_killed`: the Engine saw
     /// the kernel's OOM killer at work in this run; with code 0 the main process got over it.
     #[must_use]

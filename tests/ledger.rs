@@ -135,7 +135,7 @@ impl Host {
     }
 
     fn labels(&self) -> Vec<&str> {
-        self.ledger.exits().map(|entry| entry.labels).collect()
+        self.ledger.exits().map(|entry| &**entry.labels).collect()
     }
 }
 
@@ -740,7 +740,7 @@ fn of_very_many_removed_containers_the_oldest_exits_leave_first() {
     }
     assert!(host.ledger.expire(Duration::from_secs(6)));
     let ids: Vec<_> = host.ledger.exits().map(|entry| entry.id).collect();
-    assert_eq!((ids.len(), ids[0]), (5_000, "c00010"));
+    assert_eq!((ids.len(), &**ids[0]), (5_000, "c00010"));
     assert_eq!(host.counted(), 5_010);
 }
 

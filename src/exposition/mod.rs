@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::EngineInfo;
 use crate::labels::push_label;
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::{Became, Entry, Ledger};
 use crate::reason::Reason;
 
 pub(crate) use text::Segment;
@@ -154,7 +154,7 @@ impl Samples {
     fn of(ledger: &Ledger, slots: Range<usize>) -> Self {
         let (mut room, mut room_of_last) = (0, 0);
         for entry in ledger.entries(slots.clone()) {
-            let room = if entry.runs {
+            let room = if entry.runs() {
                 &mut room_of_last
             } else {
                 &mut room
@@ -170,7 +170,7 @@ impl Samples {
             });
         }
         for entry in ledger.entries(slots) {
-            if entry.runs {
+            if entry.runs() {
                 samples.last_exit(&entry);
             } else {
                 samples.exit(&entry);
@@ -186,7 +186,11 @@ impl Samples {
         self.add(DURATION, labels, exit.duration.map(Seconds));
         self.add_reason(REASON, entry);
         self.add(SUPERSEDED, labels, Some(u8::from(entry.superseded)));
-        self.add(REMOVED, labels, Some(u8::from(entry.removed)));
+        self.add(
+            REMOVED,
+            labels,
+            Some(u8::from(entry.became == Became::Removed)),
+        );
         self.add_policy(entry);
         self.add(RESTART_COUNT, labels, exit.restart_count);
     }

@@ -1,5 +1,6 @@
 //! One container: what its series are labelled with, where it stands, and its runs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,16 +14,19 @@ use super::exit::Exit;
 use super::label_options::LabelOptions;
 use super::place::{Birth, Place};
 use super::run::Runs;
+use super::texts::Texts;
 use super::workloads::{self, Key, Workloads};
-use super::{Entry, Now};
+use super::{Became, Entry, Now};
 
 /// What is known of one container.
 #[derive(Debug, Default)]
 pub(super) struct Container {
-    name: Box<str>,
+    name: Arc<str>,
     image: Image,
     /// Its Swarm service, or its Compose project and service; empty if it is of none.
-    service: Box<str>,
+    service: Arc<str>,
+    /// That is one of Swarm.
+    of_swarm: bool,
     cgroup_parent: Box<str>,
     labels: Rendered,
     left_out: LabelsLeftOut,
@@ -69,7 +73,7 @@ impl Presence {
 /// The name of the image that it was created from.
 #[derive(Debug, Default)]
 struct Image {
-    name: Box<str>,
+    name: Arc<str>,
     /// It is that of the container's configuration, which no other replaces.
     configured: bool,
 }
@@ -77,7 +81,7 @@ struct Image {
 /// The labels of its series, without braces.
 #[derive(Debug, Default)]
 struct Rendered {
-    text: Box<str>,
+    text: Arc<str>,
     /// So many bytes at its start are made of Docker labels.
     docker: usize,
     /// They are up to date.
@@ -169,14 +173,35 @@ impl Container {
 
     /// Why a run of it ended, with the codes in mind that its labels expect.
     pub(super) fn reason_of(&self, exit: &Exit) -> Reason {
-        let mut expected = self.options.iter().flat_map(|it| &it.expected_codes);
-        let is_expected = expected.any(|code| exit.code == Some(*code));
+        let is_expected = exit.code.is_some_and(|code| self.expects(code));
         match exit.reason {
             Reason::OomKilled | Reason::Signaled | Reason::Error if is_expected => {
                 Reason::Completed
             }
             reason => reason,
         }
+    }
+
+    /// Whether a run that ended so is a failure, or one of a loop: Docker starts it again although its code
+    /// is 0, which is not expected. Swarm's tasks may end with it.
+    pub(super) fn has_failed_by(&self, exit: &Exit) -> bool {
+        let restarts = matches!(
+            self.restart_policy,
+            Some(RestartPolicy::Always | RestartPolicy::UnlessStopped)
+        );
+        match self.reason_of(exit) {
+            Reason::Unhealthy => true,
+            Reason::Completed => {
+                exit.code == Some(0) && restarts && !self.of_swarm && !self.expects(0)
+            }
+            reason => reason.is_failure(),
+        }
+    }
+
+    /// Whether its labels say that it ends with this code when all is well.
+    fn expects(&self, code: i64) -> bool {
+        let mut expected = self.options.iter().flat_map(|it| &it.expected_codes);
+        expected.any(|it| *it == code)
     }
 
     /// Counts it to its workload, from which it does not part, as soon as that is known. The name of
@@ -208,9 +233,10 @@ impl Container {
     }
 
     /// Takes in the Docker labels of one that is new.
-    pub(super) fn introduce(&mut self, labels: &Labels) {
+    pub(super) fn introduce(&mut self, labels: &Labels, texts: &mut Texts) {
         self.introduced = true;
-        self.service = workloads::service(labels).into();
+        self.service = texts.share(&workloads::service(labels));
+        self.of_swarm = workloads::is_of_swarm(labels);
         self.place = Place::of(labels);
         self.options = LabelOptions::of(labels);
     }
@@ -264,28 +290,31 @@ impl Container {
     /// Its place, and when it was made, if it may be after another there: of when it was made must be
     /// known more than what came before, since a failure that is hidden is worse than one that is
     /// shown.
-    pub(super) fn successor(&self) -> Option<(Place, Birth)> {
+    pub(super) fn successor(&self) -> Option<(Place, &Birth)> {
         let place = self.place.filter(|_| self.birth.is_known());
-        place.map(|place| (place, self.birth))
+        place.map(|place| (place, &self.birth))
     }
 
-    /// Takes in the newest container in its place. What is superseded once stays so. Returns whether
-    /// that is news.
-    pub(super) fn supersede(&mut self, newest: impl Fn(&Place) -> Option<Birth>) -> bool {
-        let newest = self
-            .place
-            .filter(|_| !self.superseded)
-            .and_then(|it| newest(&it));
-        let now = newest.is_some_and(|newest| newest > self.birth);
-        self.superseded |= now;
-        now
+    /// Whether the newest container in its place supersedes it, and that is news.
+    pub(super) fn is_newly_superseded<'a>(
+        &self,
+        newest: impl Fn(&Place) -> Option<&'a Birth>,
+    ) -> bool {
+        let place = self.place.filter(|_| !self.superseded);
+        let newest = place.and_then(|it| newest(&it));
+        newest.is_some_and(|newest| *newest > self.birth)
+    }
+
+    /// Takes in that it is superseded, and stays so.
+    pub(super) fn supersede(&mut self) {
+        self.superseded = true;
     }
 
     /// Takes in what a listing says of its names and age. The first listing that has it
     /// gives it its number.
-    pub(super) fn describe(&mut self, listed: &Listed<'_>, seen: u64) {
+    pub(super) fn describe(&mut self, listed: &Listed<'_>, seen: u64, texts: &mut Texts) {
         self.rename(&listed.name);
-        self.set_image(&listed.image, false);
+        self.set_image(&listed.image, false, texts);
         if self.birth.second.is_none() {
             self.birth.second = listed.created();
             self.birth.seen = seen;
@@ -300,10 +329,10 @@ impl Container {
         }
     }
 
-    fn set_image(&mut self, name: &str, configured: bool) {
+    fn set_image(&mut self, name: &str, configured: bool, texts: &mut Texts) {
         if (configured || !self.image.configured) && !name.is_empty() {
             if *name != *self.image.name {
-                self.image.name = name.into();
+                self.image.name = texts.share(name);
                 self.labels.current = false;
             }
             self.image.configured = configured;
@@ -409,20 +438,20 @@ impl Container {
 
     /// Takes in the names that an event tells. Only some have all labels, since what else they tell
     /// can hide some.
-    pub(super) fn describe_by_event(&mut self, event: &Event) {
+    pub(super) fn describe_by_event(&mut self, event: &Event, texts: &mut Texts) {
         if matches!(event.action, Action::Connect | Action::Disconnect) {
             return; // They have the network's.
         }
         self.rename(event.name());
         if self.lacks_workload() || matches!(event.action, Action::Create | Action::Start) {
-            self.set_image(event.image(), true);
+            self.set_image(event.image(), true, texts);
         }
     }
 
     /// Takes in what an inspect tells besides the runs.
-    pub(super) fn describe_by_inspect(&mut self, inspected: &Inspected) {
+    pub(super) fn describe_by_inspect(&mut self, inspected: &Inspected, texts: &mut Texts) {
         if let Some(image) = &inspected.image {
-            self.set_image(image, true);
+            self.set_image(image, true, texts);
         }
         // Labels are long: they are not made anew for nothing.
         if inspected.cgroup_parent != *self.cgroup_parent {
@@ -435,35 +464,43 @@ impl Container {
     }
 
     /// What is shown of it: its exit, with its labels.
-    pub(super) fn entry<'a>(&'a self, id: &'a str) -> Option<Entry<'a>> {
+    pub(super) fn entry<'a>(&'a self, id: &'a Arc<str>) -> Option<Entry<'a>> {
         let exit = self.runs.exit().filter(|it| it.can_be_shown())?;
-        let removed = self.removed().is_some();
+        let became = match (self.runs.is_running(), self.removed()) {
+            (true, None) => Became::RunsAgain,
+            (true, Some(_)) => return None,
+            (false, Some(_)) => Became::Removed,
+            (false, None) => Became::Stopped,
+        };
         // One that ended unseen is found without labels: the next listing tells them.
-        let hidden = self.presence == Presence::Buried
-            || self.is_ignored()
-            || (removed && self.runs.is_running())
-            || self.labels.text.is_empty();
+        let hidden =
+            self.presence == Presence::Buried || self.is_ignored() || self.labels.text.is_empty();
         (!hidden).then_some(Entry {
             id,
             name: &self.name,
             image: &self.image.name,
             labels: &self.labels.text,
             service: &self.service,
-            removed,
+            of_swarm: self.of_swarm,
+            created: self.created(),
+            became,
             superseded: self.superseded,
             restart_policy: self.restart_policy,
-            runs: self.runs.is_running(),
             last_event: self.runs.newest(),
             reason: self.shown_reason(exit),
             exit,
         })
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    pub(super) fn image(&self) -> &str {
+    pub(super) fn image(&self) -> &Arc<str> {
         &self.image.name
+    }
+
+    pub(super) fn service(&self) -> &Arc<str> {
+        &self.service
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::container::Container;
 
@@ -20,7 +21,7 @@ pub(super) struct Containers {
 #[derive(Debug, Default)]
 struct Slot {
     /// Boxed, since a map has room for eleven where it has one, and most slots have one or two.
-    containers: BTreeMap<Box<str>, Box<Container>>,
+    containers: BTreeMap<Arc<str>, Box<Container>>,
     revision: u64,
 }
 
@@ -58,12 +59,12 @@ impl Containers {
     }
 
     /// All of these slots, in the order of their ids.
-    pub(super) fn of(&self, slots: Range<usize>) -> impl Iterator<Item = (&str, &Container)> {
+    pub(super) fn of(&self, slots: Range<usize>) -> impl Iterator<Item = (&Arc<str>, &Container)> {
         let all = self.slots[slots].iter().flat_map(|slot| &slot.containers);
-        all.map(|(id, container)| (&**id, &**container))
+        all.map(|(id, container)| (id, &**container))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Container)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Container)> {
         self.of(0..SLOTS)
     }
 

@@ -1,5 +1,7 @@
 //! The end of one run of a container.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::{Inspected, Signals, State};
@@ -38,7 +40,7 @@ pub struct Exit {
     /// Restarts by the restart policy so far.
     pub restart_count: Option<u64>,
     /// Why it could not be started, in the Engine's words; empty otherwise.
-    pub error: Box<str>,
+    pub error: Arc<str>,
     /// `StartedAt`, which names the run; known from an inspect.
     pub(super) began: Option<Timestamp>,
     /// When its `die` event was made, if that was seen.
@@ -125,7 +127,7 @@ impl Exit {
             finished_at: None,
             duration: None,
             restart_count: None,
-            error: Box::default(),
+            error: Arc::default(),
             began: None,
             died_at: None,
             over_by: None,

@@ -4,6 +4,7 @@
 mod container;
 mod containers;
 mod exit;
+mod failing;
 mod label_options;
 mod place;
 mod removal;
@@ -11,11 +12,13 @@ mod report;
 mod run;
 mod sighting;
 mod slots;
+mod texts;
 mod tolerance;
 mod workloads;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -29,11 +32,14 @@ use container::{Container, Presence};
 use containers::{Containers, SLOTS};
 pub use exit::Exit;
 use exit::later;
+use failing::AllFailing;
+pub use failing::{Failing, Failure};
 use place::{Birth, Place};
 use removal::Removals;
 pub use report::{EventsCome, ExitReport};
 use run::Want;
 use slots::Slots;
+use texts::Texts;
 pub use workloads::{Counts, Workloads};
 
 /// A moment, by two clocks.
@@ -92,27 +98,40 @@ pub struct Pending {
     pub created: Vec<Box<str>>,
 }
 
+/// What became of a container after its exit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Became {
+    /// It is there.
+    Stopped,
+    /// It runs again.
+    RunsAgain,
+    /// It is removed.
+    Removed,
+}
+
 /// An exit, with the container that it belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     /// The container's id.
-    pub id: &'a str,
+    pub id: &'a Arc<str>,
     /// The container's name.
-    pub name: &'a str,
+    pub name: &'a Arc<str>,
     /// The name of its image.
-    pub image: &'a str,
+    pub image: &'a Arc<str>,
     /// The labels of its series, without braces.
-    pub labels: &'a str,
+    pub labels: &'a Arc<str>,
     /// Its Swarm service, or its Compose project and service; empty if it is of none.
-    pub service: &'a str,
-    /// It is removed.
-    pub removed: bool,
+    pub service: &'a Arc<str>,
+    /// The service is one of Swarm.
+    pub of_swarm: bool,
+    /// When the container was made.
+    pub created: Option<Timestamp>,
+    /// What became of the container.
+    pub became: Became,
     /// A newer container holds its place in a service, or has held it.
     pub superseded: bool,
     /// Its restart policy; absent for `no`, and until it is inspected.
     pub restart_policy: Option<RestartPolicy>,
-    /// It runs again.
-    pub runs: bool,
     /// When it did something last, by its events.
     pub last_event: Option<Timestamp>,
     /// Why its last run ended, with the codes in mind that its labels expect; or `stopped`, if someone
@@ -120,6 +139,14 @@ pub struct Entry<'a> {
     pub reason: Reason,
     /// How its last run ended.
     pub exit: &'a Exit,
+}
+
+impl Entry<'_> {
+    /// Whether its container runs again.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.became == Became::RunsAgain
+    }
 }
 
 /// Docker labels that the series of containers lack, since there are too many or they are too long.
@@ -135,7 +162,7 @@ impl LeftOut {
     fn note(&mut self, container: &mut Container) {
         let new = container.take_left_out() as u64;
         if self.count == 0 && new > 0 {
-            container.name().clone_into(&mut self.first);
+            self.first = container.name().to_string();
         }
         self.count += new;
     }
@@ -155,6 +182,8 @@ pub struct Ledger {
     /// How many containers the last listing had in each state, in the order of [`State::ALL`].
     states: [u64; State::ALL.len()],
     workloads: Workloads,
+    failing: AllFailing,
+    texts: Texts,
     slots: Slots,
     /// Exits to report that are not, or no longer, the last of their container.
     overtaken: Vec<ExitReport>,
@@ -193,6 +222,8 @@ impl Ledger {
             containers: Containers::default(),
             states: [0; State::ALL.len()],
             workloads: Workloads::default(),
+            failing: AllFailing::default(),
+            texts: Texts::default(),
             slots: Slots::default(),
             overtaken: Vec::new(),
             lost: 0,
@@ -278,11 +309,11 @@ impl Ledger {
             let before = container.outline();
             container.set_presence(Presence::Listed(self.listings));
             container.runs.forget_order_after(answered);
-            container.describe(listed, seen);
+            container.describe(listed, seen, &mut self.texts);
             let is_new = !matches!(presence, Presence::Listed(_)) || !container.is_introduced();
             if is_new {
                 let labels = listed.labels();
-                container.introduce(&labels);
+                container.introduce(&labels, &mut self.texts);
                 container.hide(&labels);
                 container.join(&mut self.workloads, &labels, false);
                 self.slots.note(container, &labels);
@@ -305,7 +336,7 @@ impl Ledger {
             let labels = || listed.labels();
             let labelled = container.label(&listed.id, labels, true, self.layout, &self.filter);
             if is_new || labelled || container.outline() != before {
-                self.changed(&listed.id, None);
+                self.changed(&listed.id, None, times.answered);
             }
         }
         self.revision += u64::from(self.states != states);
@@ -353,7 +384,7 @@ impl Ledger {
         container
             .runs
             .forget_order_after(later(now.engine, SAME_CLOCK));
-        container.describe_by_event(event);
+        container.describe_by_event(event, &mut self.texts);
         let has_all_labels = matches!(event.action, Action::Create | Action::Start);
         let of_network = matches!(event.action, Action::Connect | Action::Disconnect);
         if event.action == Action::Destroy {
@@ -368,7 +399,7 @@ impl Ledger {
                 container.hide(&labels);
             }
             if !container.is_introduced() {
-                container.introduce(&labels);
+                container.introduce(&labels, &mut self.texts);
                 self.slots.note(container, &labels);
             }
             container.join(&mut self.workloads, &labels, false);
@@ -406,7 +437,7 @@ impl Ledger {
                 self.unlisted_bytes += container.labels_for_unlisted();
             }
         }
-        self.changed(&event.id, open);
+        self.changed(&event.id, open, now);
         next
     }
 
@@ -425,16 +456,16 @@ impl Ledger {
             if matches!(container.presence(), Presence::Missing(_)) {
                 container.set_presence(Presence::Hidden(times.answered.uptime));
             }
-            container.describe_by_inspect(inspected);
+            container.describe_by_inspect(inspected, &mut self.texts);
             if !container.is_introduced() {
-                container.introduce(&inspected.labels);
+                container.introduce(&inspected.labels, &mut self.texts);
                 self.slots.note(container, &inspected.labels);
             }
             container.join(&mut self.workloads, &inspected.labels, true);
             let open = container.runs.apply_inspect(inspected, times, podman);
             let labels = || inspected.labels.clone();
             container.label(id, labels, true, self.layout, &self.filter);
-            self.changed(id, open);
+            self.changed(id, open, times.answered);
         }
     }
 
@@ -449,7 +480,7 @@ impl Ledger {
         let why = if stands { why } else { NotInspected::Gone };
         let open = container.runs.inspect_failed(why, now.uptime, podman);
         let is_missing = matches!(container.presence(), Presence::Missing(_));
-        self.changed(id, open);
+        self.changed(id, open, now);
         if is_missing && why == NotInspected::Gone {
             self.vanish(id, now);
         }
@@ -458,10 +489,10 @@ impl Ledger {
 
     /// Takes note of what is to be done about a container that is not what it was, and of an exit to
     /// report that is not, or no longer, its last.
-    fn changed(&mut self, id: &str, open: Option<Exit>) {
+    fn changed(&mut self, id: &str, open: Option<Exit>, now: Now) {
         self.touch(id);
         if let Some(exit) = open {
-            self.report_overtaken(id, exit);
+            self.report_overtaken(id, exit, now);
         }
         self.take_note(id);
     }
@@ -489,8 +520,8 @@ impl Ledger {
     /// A number that is another one whenever something may have changed of what is shown.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        // Both only grow.
-        self.revision + self.workloads.revision()
+        // All only grow.
+        self.revision + self.workloads.revision() + self.failing.revision()
     }
 
     /// The last revision that has changed something in these slots, of [`Ledger::SLOTS`].
@@ -504,12 +535,12 @@ impl Ledger {
 
     /// The exits of all containers that do not run, in the order of their ids.
     pub fn exits(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.entries(0..SLOTS).filter(|entry| !entry.runs)
+        self.entries(0..SLOTS).filter(|entry| !entry.runs())
     }
 
     /// The exits before of all containers that run again, in the order of their ids.
     pub fn last_exits(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.entries(0..SLOTS).filter(|entry| entry.runs)
+        self.entries(0..SLOTS).filter(Entry::runs)
     }
 
     /// All that is shown of some slots, in the order of their ids.
@@ -525,21 +556,22 @@ impl Ledger {
         }
         let all = self.containers.iter().map(|(_, container)| container);
         self.slots.find(all);
-        let mut newest: HashMap<Place, Birth> = HashMap::new();
+        let mut newest: HashMap<Place, &Birth> = HashMap::new();
         for (_, container) in self.containers.iter() {
             if let Some((place, birth)) = container.successor() {
                 let known = newest.entry(place).or_insert(birth);
                 *known = birth.max(*known);
             }
         }
-        let mut changed = Vec::new();
-        for (id, container) in self.containers.iter_mut() {
-            if container.supersede(|place| newest.get(place).copied()) {
-                changed.push(Box::<str>::from(id));
+        let all = self.containers.iter();
+        let new = all
+            .filter(|(_, it)| it.is_newly_superseded(|place| newest.get(place).copied()))
+            .map(|(id, _)| Arc::clone(id));
+        for id in new.collect::<Vec<_>>() {
+            if let Some(container) = self.containers.get_mut(&id) {
+                container.supersede();
+                self.touch(&id);
             }
-        }
-        for id in &changed {
-            self.touch(id);
         }
         self.superseded_at = self.revision;
     }
@@ -572,6 +604,18 @@ impl Ledger {
     #[must_use]
     pub fn workloads(&self) -> &Workloads {
         &self.workloads
+    }
+
+    /// The workloads that have failed within the last hour or a little longer, as the exporter has seen
+    /// it, in no order.
+    pub fn failing(&self) -> impl Iterator<Item = &Arc<Failing>> {
+        self.failing.iter()
+    }
+
+    /// A number that is another one whenever any of [`Ledger::failing`] has changed.
+    #[must_use]
+    pub fn failing_revision(&self) -> u64 {
+        self.failing.revision()
     }
 
     /// How many runs ended unseen, since the start.

@@ -97,7 +97,7 @@ impl Ledger {
             let open = container.runs.remove(at, now.uptime, false);
             container.set_presence(Presence::Removed(signed(now.uptime)));
             self.unlisted = self.unlisted.saturating_sub(1);
-            self.changed(id, open);
+            self.changed(id, open, now);
         }
     }
 

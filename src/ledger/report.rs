@@ -1,5 +1,6 @@
 //! What is reported of exits: each once, counted in the same breath.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use super::tolerance::{
     DIE_EVENT_COMES, INSPECT_COMES, LAST_INSPECT_COMES, LOST_STREAM_COMES, PODMAN_INSPECT_COMES,
     STREAM_COMES,
 };
-use super::{Exit, Ledger, Now};
+use super::{Exit, Failure, Ledger, Now};
 
 /// An exit that is reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,17 +62,23 @@ impl EventsCome {
 
 impl Ledger {
     /// Counts and keeps an exit that is not, or no longer, the last of its container.
-    pub(super) fn report_overtaken(&mut self, id: &str, exit: Exit) {
+    pub(super) fn report_overtaken(&mut self, id: &str, exit: Exit, now: Now) {
         let Some(container) = self.containers.get(id) else {
             return;
         };
         let before_the_start = is_before(&exit, container, self.started);
-        let report = self.count(id, exit, before_the_start);
+        let report = self.count(id, exit, before_the_start, now);
         self.overtaken.extend(report);
     }
 
     /// Counts an exit. Returns its report, unless its code is a label's: then it is lost.
-    fn count(&mut self, id: &str, exit: Exit, before_the_start: bool) -> Option<ExitReport> {
+    fn count(
+        &mut self,
+        id: &str,
+        exit: Exit,
+        before_the_start: bool,
+        now: Now,
+    ) -> Option<ExitReport> {
         let container = self.containers.get_mut(id).filter(|it| !it.is_ignored())?;
         if !before_the_start {
             // Nobody knows a better name of its image.
@@ -84,11 +91,24 @@ impl Ledger {
         let reason = container.reason_of(&exit);
         if let Some(workload) = container.workload().filter(|_| !before_the_start) {
             self.workloads.count(workload, reason);
+            let at = exit.finished_at.or(exit.over_by);
+            let at = at.or(container.runs.newest());
+            if let Some(at) = at.filter(|_| container.has_failed_by(&exit)) {
+                let failure = Failure {
+                    name: Arc::clone(container.name()),
+                    code: exit.code,
+                    reason,
+                    at,
+                    duration: exit.duration,
+                };
+                let texts = [container.service(), container.image()];
+                self.failing.note(workload, texts, failure, now);
+            }
         }
         Some(ExitReport {
             id: id.to_owned(),
-            name: container.name().to_owned(),
-            image: container.image().to_owned(),
+            name: container.name().to_string(),
+            image: container.image().to_string(),
             exit: Exit { reason, ..exit },
             before_the_start,
         })
@@ -129,7 +149,7 @@ impl Ledger {
             }
             self.take_note(&id);
             if let Some((exit, before_the_start)) = due {
-                all.extend(self.count(&id, exit, before_the_start));
+                all.extend(self.count(&id, exit, before_the_start, now));
             }
         }
         all

@@ -255,6 +255,13 @@ pub(super) fn is_of_service(labels: &Labels) -> bool {
         .any(|key| labels.get(*key).is_some_and(|it| !it.is_empty()))
 }
 
+/// Whether a container is of a Swarm service.
+pub(super) fn is_of_swarm(labels: &Labels) -> bool {
+    labels
+        .get(keys::SWARM_SERVICE)
+        .is_some_and(|it| !it.is_empty())
+}
+
 /// A name, cut where it is longer than any that is meant.
 pub(super) fn short(name: &str) -> &str {
     start(name, NAME_BYTES)
@@ -326,6 +333,7 @@ mod tests {
         ] {
             assert_eq!(key(&labels(pairs), "nginx"), want);
             assert_eq!(service(&labels(pairs)), service_is);
+            assert_eq!(is_of_swarm(&labels(pairs)), service_is == "api_web");
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::State;
+pub use crate::ledger::Became as Now;
 use crate::ledger::{Entry, Ledger};
 use crate::reason::Reason;
 
@@ -89,17 +90,6 @@ pub struct Row {
     pub now: Now,
 }
 
-/// What became of a container after its exit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Now {
-    /// It is there.
-    Stopped,
-    /// It runs again.
-    RunsAgain,
-    /// It is removed.
-    Removed,
-}
-
 impl Snapshot {
     /// What is known of a host and its containers.
     #[must_use]
@@ -160,11 +150,7 @@ fn row(entry: &Entry<'_>, code: i64) -> Row {
         reason: entry.reason,
         finished_at: entry.exit.finished_at,
         duration: entry.exit.duration,
-        now: match (entry.runs, entry.removed) {
-            (true, _) => Now::RunsAgain,
-            (false, true) => Now::Removed,
-            (false, false) => Now::Stopped,
-        },
+        now: entry.became,
     }
 }
 

@@ -196,9 +196,9 @@ impl Subject for Adapter {
     fn outcome(&mut self, _: Now) -> Outcome {
         let series = |entry: Entry<'_>| {
             Some(Series {
-                id: entry.id.to_owned(),
-                name: entry.name.to_owned(),
-                labels: entry.labels.to_owned(),
+                id: entry.id.to_string(),
+                name: entry.name.to_string(),
+                labels: entry.labels.to_string(),
                 // One that ended unseen has none, and is shown with its time alone.
                 code: entry.exit.code?,
                 reason: entry.exit.reason.name(),

@@ -214,7 +214,7 @@ impl Host {
             if entry.superseded {
                 format!("({})", entry.id)
             } else {
-                entry.id.to_owned()
+                entry.id.to_string()
             }
         });
         ids.collect::<Vec<_>>().join(" ")
