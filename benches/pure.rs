@@ -12,7 +12,10 @@
 //!   Limit `skipped`: the same JSON read to its end, and nothing kept of it.
 //! - `text`: `rendered`, the metrics of all containers, to memory that is not there yet;
 //!   `one_changed`, the same after one container has. Limit `copied`: the same text copied once, to
-//!   memory that is there. `page` is what the page shows of them.
+//!   memory that is there.
+//! - `page`: `taken`, what the page shows of them, made anew; `again`, after nothing has changed;
+//!   `one_changed`, after one container has. `rendered`, the page as it is opened; `searched`, with a
+//!   text that a few have.
 //!
 //! The containers are stopped ones with 8 labels each, of [`crowd`]. Which limit belongs to what is
 //! told by the names alone: both are measured in the same run, so take their ratio.
@@ -276,7 +279,6 @@ mod text {
     use docker_exit_exporter::engine::EngineInfo;
     use docker_exit_exporter::exposition::Renderer;
     use docker_exit_exporter::ledger::NotInspected;
-    use docker_exit_exporter::page;
 
     use super::{Ledger, SECONDS, SIZES, host, time};
 
@@ -319,11 +321,65 @@ mod text {
         let text = text_of(&host(count).ledger());
         super::copied(bencher, text.as_bytes());
     }
+}
+
+mod page {
+    use divan::Bencher;
+    use docker_exit_exporter::ledger::NotInspected;
+    use docker_exit_exporter::page::{Docker, Rows, Snapshot, View, render};
+
+    use super::{Arc, SECONDS, SIZES, host, time};
 
     #[divan::bench(max_time = SECONDS, args = SIZES)]
-    fn page(bencher: Bencher, count: u64) {
+    fn taken(bencher: Bencher, count: u64) {
         let ledger = host(count).ledger();
-        bencher.bench_local(|| page::Containers::take(&ledger));
+        bencher.bench_local(|| Rows::default().update(&ledger));
+    }
+
+    #[divan::bench(max_time = SECONDS, args = SIZES)]
+    fn again(bencher: Bencher, count: u64) {
+        let ledger = host(count).ledger();
+        let mut rows = Rows::default();
+        rows.update(&ledger);
+        bencher.bench_local(|| rows.update(&ledger));
+    }
+
+    #[divan::bench(max_time = SECONDS, args = SIZES)]
+    fn one_changed(bencher: Bencher, count: u64) {
+        let host = host(count);
+        let mut ledger = host.ledger();
+        let mut rows = Rows::default();
+        rows.update(&ledger);
+        let mut ids = host.inspects.iter().map(|(id, _)| id).cycle();
+        bencher.bench_local(|| {
+            let id = ids.next().expect("a container");
+            ledger.inspect_failed(id, NotInspected::Gone, time(0));
+            rows.update(&ledger)
+        });
+    }
+
+    #[divan::bench(max_time = SECONDS, args = SIZES)]
+    fn rendered(bencher: Bencher, count: u64) {
+        of_view(bencher, count, &View::default());
+    }
+
+    #[divan::bench(max_time = SECONDS, args = SIZES)]
+    fn searched(bencher: Bencher, count: u64) {
+        let id = &host(count).inspects[0].0;
+        let view = View::parse(&format!("q={}", &id[..4]));
+        of_view(bencher, count, &view);
+    }
+
+    fn of_view(bencher: Bencher, count: u64, view: &View) {
+        let mut snapshot = Snapshot {
+            containers: Arc::new(Rows::default().update(&host(count).ledger())),
+            ..Snapshot::default()
+        };
+        let now = time(0).engine;
+        snapshot.host.docker = Docker::Up { since: now };
+        let page = render(&snapshot, view, "", now);
+        assert!(page.contains("<bdi>"), "it has rows");
+        bencher.bench_local(|| render(&snapshot, view, "", now));
     }
 }
 

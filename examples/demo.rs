@@ -27,7 +27,8 @@ mod container;
 mod fake_engine;
 
 use container::Container;
-use fake_engine::FakeEngine;
+use fake_engine::{Answer, FakeEngine};
+use serde_json::json;
 
 /// Time between two things that happen on the made-up host.
 const PACE: Duration = Duration::from_secs(3);
@@ -41,6 +42,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let engine = FakeEngine::start();
     config.docker_host = engine.address().parse()?;
+    let info = json!({
+        "Name": "docker-1", "ServerVersion": "28.5.2", "CgroupDriver": "cgroupfs", "CgroupVersion": "2",
+    });
+    engine.answer("/info", Answer::json("200 OK", &info));
     for container in at_the_start() {
         engine.put(container);
     }
@@ -67,14 +72,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn at_the_start() -> Vec<Container> {
     let shop = |number, service: &str| {
         let name = format!("shop-{service}-1");
-        Container::created(number, &name)
+        created(number, &name)
             .label("com.docker.compose.project", "shop")
             .label("com.docker.compose.service", service)
             .label("com.docker.compose.container-number", "1")
     };
-    let mut not_found = Container::created(5, "typo");
+    let mut not_found = created(5, "typo");
     not_found.code = 127;
-    "exec: \"/bin/srever\": no such file or directory".clone_into(&mut not_found.error);
+    "failed to create task for container: failed to create shim task: OCI runtime create failed: runc \
+     create failed: unable to start container process: error during container init: exec: \
+     \"/bin/srever\": stat /bin/srever: no such file or directory"
+        .clone_into(&mut not_found.error);
     vec![
         shop(1, "web").start(),
         shop(2, "worker").start(),
@@ -100,6 +108,14 @@ fn at_the_start() -> Vec<Container> {
     ]
 }
 
+/// One with an id like Docker's, that was made a while ago and was never started.
+fn created(number: u64, name: &str) -> Container {
+    let mut container = Container::created(number, name);
+    container.id = format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(4);
+    container.made_at = Timestamp::now().as_second() - 840;
+    container
+}
+
 /// The same, started so many seconds ago.
 fn after(mut container: Container, seconds: i64) -> Container {
     container.started_at = Some(Timestamp::now() - SignedDuration::from_secs(seconds));
@@ -108,7 +124,7 @@ fn after(mut container: Container, seconds: i64) -> Container {
 
 /// One that ended so many seconds ago, after so many.
 fn ended(number: u64, name: &str, image: &str, code: i64, [ago, ran]: [i64; 2]) -> Container {
-    let mut container = Container::exited(number, name, code);
+    let mut container = created(number, name).exit(code);
     image.clone_into(&mut container.image);
     let finished = Timestamp::now() - SignedDuration::from_secs(ago);
     container.finished_at = Some(finished);
@@ -125,9 +141,10 @@ fn live(engine: &FakeEngine) {
     engine.end(&worker, 137);
     thread::sleep(PACE);
 
-    let task = Container::running(6, "api_web.1.i42g4nl49a7gg0ucwkbcjpxr0")
+    let task = created(6, "api_web.1.i42g4nl49a7gg0ucwkbcjpxr0")
         .label("com.docker.stack.namespace", "api")
-        .label("com.docker.swarm.service.name", "api_web");
+        .label("com.docker.swarm.service.name", "api_web")
+        .start();
     engine.run(&task);
     let worker = worker.start();
     engine.put(worker.clone());
@@ -136,7 +153,7 @@ fn live(engine: &FakeEngine) {
     engine.end(&task, 42);
     thread::sleep(PACE);
 
-    let job = Container::running(7, "report");
+    let job = created(7, "report").start();
     engine.run(&job);
     thread::sleep(PACE);
     engine.end(&job, 0);

@@ -12,9 +12,9 @@
 //! wait for one answer each. What they learn comes as messages to one owner, the pure
 //! [`collector::core`]: a step takes a message and the time, and says what is to be done. All that is
 //! known of containers stands in its [`ledger`], where a run is a value. It publishes a finished text,
-//! of which it makes only those pieces anew in which something has changed, and a small
-//! [`page::Snapshot`]. The [`server`]'s threads answer with the published text, or a [`page`] of the
-//! snapshot, whatever Docker is doing at that moment: a gate that hostile clients do not get past,
+//! of which it makes only those pieces anew in which something has changed, and a [`page::Snapshot`]
+//! in the same way. The [`server`]'s threads answer with the published text, or a view of the snapshot
+//! as a [`page`], whatever Docker is doing at that moment: a gate that hostile clients do not get past,
 //! and `tiny_http` behind it, which reads the requests and writes the heads of the answers. What is
 //! compressed is kept with the text. [`exporter`] starts them all.
 //! What decides (which state, which [`reason`], which [`labels`], which text) is pure functions of

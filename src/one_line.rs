@@ -25,6 +25,12 @@ impl<'a> OneLine<'a> {
         Self { text, most }
     }
 
+    /// A text of so many letters at most.
+    #[must_use]
+    pub fn within(text: &'a str, most: usize) -> Self {
+        Self { text, most }
+    }
+
     /// A line of the log as a whole, cut at [`RECORD_LETTERS`].
     #[must_use]
     pub fn record(text: &'a str) -> Self {

@@ -201,6 +201,7 @@ fn requests_mean_the_same_however_they_arrive() {
         "GET /?failures HTTP/1.1\r\nHost: localhost:9090\r\nConnection: keep-alive\r\n\
          Upgrade-Insecure-Requests: 1\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
          Accept-Language: en-GB,en;q=0.9\r\nCookie: a=b; c=\"d\"\r\n\r\n",
+        "GET /?q=%22a+b%22&service=shop%2Fweb&reason=error&failures&down=1&page=2&refresh=off&open=5af3 HTTP/1.1\r\n\r\n",
         "HEAD / HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/8.14.1\r\nAccept: */*\r\n\r\n",
         "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
         "GET / HTTP/1.0\r\nConnection: close\r\n\r\n",

@@ -30,7 +30,7 @@ use page::{HOSTILE, ask, hostile, page, until};
 use waiting::quickest;
 
 #[test]
-fn it_shows_the_host_and_its_exits_the_newest_first() {
+fn it_says_what_is_down_and_then_all_exits_the_newest_first() {
     let engine = FakeEngine::start();
     let ended = |number, name: &str, code, seconds| {
         let mut container = Container::exited(number, name, code);
@@ -46,24 +46,37 @@ fn it_shows_the_host_and_its_exits_the_newest_first() {
             .label("com.docker.compose.service", "db"),
     );
     engine.put(ended(3, "oldest", 1, 90_000));
-    engine.put(Container::running(4, "running"));
+    let mut unstarted = Container::created(4, "unstarted");
+    unstarted.code = 127;
+    unstarted.error = "exec: \"serve\": not found".to_owned();
+    engine.put(unstarted);
+    engine.put(Container::running(5, "running"));
     let exporter = Exporter::start(&engine.address());
-    let page = until(&exporter, "/", "api_web");
-    let places = ["newer", "older", "oldest"].map(|name| page.find(&format!("<bdi>{name}</bdi>")));
-    assert!(
-        places.is_sorted() && places.iter().all(Option::is_some),
-        "{page}"
-    );
+    let page = until(&exporter, "/", "unstarted");
+    let (down, history) = page.split_once("<h2>History").unwrap();
+    let in_order = |page: &str, names: &[&str]| {
+        let places = names
+            .iter()
+            .map(|name| page.find(&format!("<bdi>{name}</bdi>")));
+        let places: Vec<_> = places.collect();
+        assert!(
+            places.is_sorted() && places.iter().all(Option::is_some),
+            "{page}"
+        );
+    };
+    in_order(down, &["unstarted", "oldest", "newer"]);
+    in_order(history, &["newer", "older", "oldest"]);
     for want in [
         concat!("docker-exit-exporter ", env!("CARGO_PKG_VERSION")),
-        "Docker 28.5.2 answers",
+        "<title>3 down · x</title>",
+        "Docker 28.5.2 answers, watched since 2",
         "<dt>running</dt><dd>1</dd>",
         "<dt>exited</dt><dd>3</dd>",
-        "<dt>failed</dt><dd>2</dd>",
-        "<bdi>shop/db</bdi>",
-        "<bdi>busybox</bdi>",
-        "<b>137</b> SIGKILL</td><td class=\"reason\">signaled</td>",
-        "3 minutes ago</time>",
+        "<bdi>shop/db</bdi></a> 3 minutes ago: signaled, SIGKILL.",
+        "<b>127</b> start failed, command not found",
+        "<span class=\"error\">exec: &quot;serve&quot;: not found</span>",
+        "<code>docker logs --tail 100 newer</code>",
+        "<code>container_label_com_docker_compose_service=&quot;db&quot;</code>",
         "1 hour ago</time>",
         "<td class=\"ran\">1 min 15 s</td>",
         "href=\"./metrics\"",
@@ -74,7 +87,7 @@ fn it_shows_the_host_and_its_exits_the_newest_first() {
     }
     assert!(!page.contains("<bdi>running</bdi>"), "{page}");
 
-    let failures = until(&exporter, "/?failures", "oldest");
+    let failures = until(&exporter, "/?failures&q=e", "oldest");
     assert!(!failures.contains("<bdi>older</bdi>"), "{failures}");
     assert!(failures.contains("<bdi>newer</bdi>"), "{failures}");
 }
@@ -83,8 +96,8 @@ fn it_shows_the_host_and_its_exits_the_newest_first() {
 fn it_follows_what_becomes_of_a_container() {
     let engine = FakeEngine::start();
     let exporter = Exporter::start(&engine.address());
-    until(&exporter, "/", "No container has exited.");
-    until(&exporter, "/?failures", "No exit with a code other than 0.");
+    let page = until(&exporter, "/", "No container has exited.");
+    assert!(page.contains("Nothing is down"), "{page}");
     exporter.until("events", |metrics| {
         let up = metrics.value("docker_exit_exporter_event_stream_up", &[]);
         (up == Some(1.0)).then_some(()).ok_or(format!("{up:?}"))
@@ -92,18 +105,49 @@ fn it_follows_what_becomes_of_a_container() {
     let worker = Container::running(1, "worker");
     engine.run(&worker);
     engine.end(&worker, 3);
-    until(&exporter, "/", "<bdi>worker</bdi></td>");
+    until(&exporter, "/", "<title>1 down");
     let again = worker.start();
     engine.put(again.clone());
     engine.happen("start", &again, &[]);
-    until(
-        &exporter,
-        "/",
-        "<bdi>worker</bdi> <small class=\"again\">runs again</small>",
-    );
+    let page = until(&exporter, "/", "<small class=\"again\">runs again</small>");
+    assert!(page.contains("<title>0 down"), "{page}");
     engine.end(&again, 0);
     engine.destroy(&again);
-    until(&exporter, "/", "<bdi>worker</bdi> <small>removed</small>");
+    until(&exporter, "/", "<small>removed</small>");
+}
+
+#[test]
+fn what_fails_three_times_an_hour_is_shown_with_each_failure() {
+    let engine = FakeEngine::start();
+    let exporter = Exporter::start(&engine.address());
+    exporter.until("events", |metrics| {
+        let up = metrics.value("docker_exit_exporter_event_stream_up", &[]);
+        (up == Some(1.0)).then_some(()).ok_or(format!("{up:?}"))
+    });
+    for number in 1..=4 {
+        let page = page(&exporter, "/");
+        assert_eq!(page.contains("<h2>Again and again"), number == 4, "{page}");
+        let name = format!("shop_web.1.{number}");
+        let task =
+            Container::running(number, &name).label("com.docker.swarm.service.name", "shop_web");
+        engine.run(&task);
+        engine.end(&task, 3);
+        engine.destroy(&task);
+        until(&exporter, "/", &format!("<bdi>{name}</bdi>"));
+    }
+    let page = until(&exporter, "/", "4 times in ");
+    let (_, again) = page.split_once("<h2>Again and again").unwrap();
+    let (again, _) = again.split_once("</section>").unwrap();
+    assert!(again.contains("<bdi>shop_web</bdi>"), "{again}");
+    assert_eq!(
+        again
+            .matches("<td class=\"why\"><b>3</b> error</td>")
+            .count(),
+        4,
+        "{again}"
+    );
+    // They are gone, so nothing is down.
+    assert!(page.contains("Nothing is down"), "{page}");
 }
 
 #[test]
@@ -113,7 +157,7 @@ fn text_of_containers_is_text() {
         engine.put(container);
     }
     let exporter = Exporter::start(&engine.address());
-    let page = until(&exporter, "/", "&lt;script&gt;");
+    let page = until(&exporter, "/", "all <b>9</b>");
     for bad in [
         "<script",
         "<img",
@@ -122,19 +166,19 @@ fn text_of_containers_is_text() {
         "\0",
         "\u{202e}",
         "javascript:\"",
+        "href=\"javascript",
     ] {
         assert!(!page.contains(bad), "{bad:?} in {page}");
     }
-    let rows = page.matches("<td class=\"name\">").count();
+    let rows = page.matches("<td class=\"image\">").count();
     assert_eq!(rows, HOSTILE.len() + 2);
-    assert_eq!(page.matches("</td>").count(), 7 * rows);
     assert!(
         page.contains("&#39;&quot;&gt;&lt;/bdi&gt;&lt;/td&gt;"),
         "{page}"
     );
     assert!(page.contains("gnp.\\u{202e}evil"), "{page}");
     // The longest is cut, and the page stays small.
-    assert!(page.len() < 40_000, "{}", page.len());
+    assert!(page.len() < 100_000, "{}", page.len());
 }
 
 #[test]
@@ -143,7 +187,7 @@ fn an_outage_is_seen_and_says_since_when() {
     engine.answer_listing(Answer::forbidden());
     let exporter = Exporter::start(&engine.address());
     exporter.until("the outage", is_down);
-    let page = until(&exporter, "/", "Docker cannot be read");
+    let page = until(&exporter, "/", "Docker cannot be read</p>");
     assert!(
         page.contains("Nothing is known of its containers yet."),
         "{page}"
@@ -156,11 +200,11 @@ fn an_outage_is_seen_and_says_since_when() {
     assert!(!page.contains("cannot be read"), "{page}");
     engine.go_down();
     exporter.until("another outage", is_down);
-    let page = until(&exporter, "/", "Docker cannot be read");
+    let page = until(&exporter, "/", "<title>Docker cannot be read · ");
     for want in [
-        "<title>Docker is down",
         "no Docker socket at",
-        "Its containers were last listed at 2",
+        "All below is of 2",
+        "Down then: 1.",
         "<bdi>web</bdi>",
     ] {
         assert!(page.contains(want), "{want}\n{page}");
@@ -174,6 +218,7 @@ fn an_engine_that_says_nothing_is_waited_for() {
     let exporter = Exporter::start(&engine.address());
     let page = until(&exporter, "/", "was not asked yet");
     assert!(!page.contains("cannot be read"), "{page}");
+    assert!(!page.contains("Nothing is down"), "{page}");
 }
 
 #[test]
@@ -187,10 +232,11 @@ fn its_head_lets_a_browser_do_nothing_but_show_it() {
         for want in [
             "Content-Type: text/html; charset=utf-8",
             "Content-Security-Policy: default-src 'none'; style-src 'sha256-",
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
             "X-Content-Type-Options: nosniff",
             "Referrer-Policy: no-referrer",
             "Cache-Control: no-store",
+            "Vary: Accept-Encoding",
             "Content-Length: ",
         ] {
             assert!(head.contains(want), "{request} lacks {want}: {head}");
@@ -213,16 +259,20 @@ fn a_page_of_many_containers_is_short_and_made_in_no_time() {
         engine.put(Container::exited(number, &name, i64::from(number % 2 == 0)));
     }
     let exporter = Exporter::start(&engine.address());
-    let shown = until(&exporter, "/", "1700 older exits are not shown");
-    assert_eq!(shown.matches("<td class=\"name\">").count(), 300);
-    let shown = until(&exporter, "/?failures", "700 older exits are not shown");
-    assert_eq!(shown.matches("<b>1</b> error").count(), 300);
-    assert!(shown.len() < 150_000, "{}", shown.len());
+    let shown = until(&exporter, "/", "<title>1000 down");
+    assert_eq!(shown.matches("<td class=\"image\">").count(), 100);
+    assert!(shown.len() < 250_000, "{}", shown.len());
+    let shown = until(
+        &exporter,
+        "/?page=20&refresh=off",
+        "aria-current=\"page\">20</a>",
+    );
+    assert_eq!(shown.matches("<td class=\"image\">").count(), 100);
     let no_time = Duration::from_secs(1);
     let took = quickest(no_time, || {
         let start = Instant::now();
-        for _ in 0..20 {
-            page(&exporter, "/");
+        for number in 0..20 {
+            page(&exporter, &format!("/?q={number}"));
         }
         start.elapsed() / 20
     });

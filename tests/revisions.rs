@@ -1,6 +1,7 @@
 //! Whatever happens to a few containers: as long as the ledger's revision is the same, so is what is
 //! shown, and nothing whose time is over stays.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use docker_exit_exporter::cgroup::Layout;
@@ -8,7 +9,7 @@ use docker_exit_exporter::engine::{EngineInfo, Event, Inspected, listing};
 use docker_exit_exporter::exposition::Renderer;
 use docker_exit_exporter::labels::Filter;
 use docker_exit_exporter::ledger::{Asking, EventsCome, Ledger, Next, NotInspected, Now};
-use docker_exit_exporter::page::Containers;
+use docker_exit_exporter::page::{Containers, Row, Rows};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -195,12 +196,44 @@ impl Word {
     }
 }
 
+/// What makes what clients are shown, and keeps it where nothing has changed.
+#[derive(Default)]
+struct Makers {
+    renderer: Renderer,
+    rows: Rows,
+}
+
 /// All that clients can be shown, and the revision that it is of.
-fn shown(renderer: &mut Renderer, ledger: &mut Ledger) -> (u64, String) {
-    ledger.find_superseded();
-    let text = renderer.render(true, true, &EngineInfo::default(), ledger);
-    let page = Containers::take(ledger);
-    (ledger.revision(), format!("{}\n{page:#?}", text.plain()))
+#[derive(Debug, Clone, PartialEq)]
+struct Shown {
+    revision: u64,
+    text: String,
+    page: Containers,
+}
+
+impl Makers {
+    fn shown(&mut self, ledger: &mut Ledger) -> Shown {
+        ledger.find_superseded();
+        let engine = EngineInfo::default();
+        let text = self.renderer.render(true, true, &engine, ledger);
+        Shown {
+            revision: ledger.revision(),
+            text: text.plain(),
+            page: self.rows.update(ledger),
+        }
+    }
+}
+
+/// The revision of each slot.
+fn revisions(ledger: &Ledger) -> Vec<u64> {
+    let slots = 0..Ledger::SLOTS;
+    slots.map(|at| ledger.revision_of(at..at + 1)).collect()
+}
+
+/// Which slots are the same as before, and not only equal.
+fn kept<'a>(before: &'a Containers, after: &'a Containers) -> impl Iterator<Item = bool> + 'a {
+    let slots = before.slots.iter().zip(&after.slots);
+    slots.map(|(one, other): (&Arc<[Row]>, _)| Arc::ptr_eq(one, other))
 }
 
 proptest! {
@@ -213,8 +246,10 @@ proptest! {
         let mut ledger = Ledger::new(Filter::default(), RETENTION, at(0));
         ledger.set_podman(false);
         let mut now = 0;
-        let mut renderer = Renderer::default();
-        let mut before = shown(&mut renderer, &mut ledger);
+        let mut makers = Makers::default();
+        let mut before = makers.shown(&mut ledger);
+        let mut revisions_before = revisions(&ledger);
+        let mut failing = ledger.failing_revision();
         for (pause, step) in all {
             now += pause;
             let uptime = Duration::from_millis(now.unsigned_abs());
@@ -244,11 +279,18 @@ proptest! {
                 }
             }
             // What is left of the text before does not differ from one that is made anew.
-            let anew = shown(&mut Renderer::default(), &mut ledger);
-            let after = shown(&mut renderer, &mut ledger);
+            let anew = Makers::default().shown(&mut ledger);
+            let after = makers.shown(&mut ledger);
             prop_assert_eq!(&after, &anew, "{:?}", step);
-            prop_assert!(after.0 != before.0 || after.1 == before.1, "{step:?}: {} → {}", before.1, after.1);
-            before = after;
+            prop_assert!(after.revision != before.revision || after == before, "{step:?}: {before:?} → {after:?}");
+            // The rows of a slot are made anew if and only if its revision is another.
+            let revisions = revisions(&ledger);
+            let same = revisions.iter().zip(&revisions_before).map(|(one, other)| one == other);
+            prop_assert!(kept(&before.page, &after.page).eq(same), "{step:?}");
+            let same = Arc::ptr_eq(&after.page.failing, &before.page.failing);
+            prop_assert_eq!(same, failing == ledger.failing_revision(), "{:?}", step);
+            failing = ledger.failing_revision();
+            (before, revisions_before) = (after, revisions);
         }
         // In the end all is reported, and what is removed is shown no more.
         now += 60_000;
@@ -272,7 +314,7 @@ proptest! {
 #[test]
 fn pieces_of_a_large_host_are_as_if_made_anew() {
     let mut ledger = Ledger::new(Filter::default(), Duration::ZERO, at(0));
-    let mut renderer = Renderer::default();
+    let mut makers = Makers::default();
     let mut ids: Vec<String> = Vec::new();
     let mut random = 1_u64;
     let mut below = |limit: usize| {
@@ -316,8 +358,8 @@ fn pieces_of_a_large_host_are_as_if_made_anew() {
         }
         ledger.report(time(step), EventsCome::Never);
         ledger.expire(time(step).uptime);
-        let anew = shown(&mut Renderer::default(), &mut ledger);
-        let shown = shown(&mut renderer, &mut ledger);
+        let anew = Makers::default().shown(&mut ledger);
+        let shown = makers.shown(&mut ledger);
         assert!(shown == anew, "after step {step}");
         lengths.push(ledger.exits().count());
     }

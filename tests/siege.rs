@@ -30,6 +30,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use flate2::read::GzDecoder;
 use rustix::net::sockopt::{
     set_socket_linger, set_socket_recv_buffer_size, set_socket_send_buffer_size,
 };
@@ -653,24 +654,101 @@ fn a_thousand_readers_that_stop_and_stay() {
 )]
 fn sixty_who_read_the_page() {
     Besieged::with_containers(900, "shop").attack("the page, 60 at a time", |it| {
-        thread::scope(|scope| {
-            for _ in 0..60 {
-                scope.spawn(|| {
-                    for _ in 0..20 {
-                        let Ok(mut stream) = it.connect() else {
-                            continue;
-                        };
-                        let mut page = String::new();
-                        let asked = stream.write_all(b"GET / HTTP/1.0\r\n\r\n");
-                        // Who is sent away by the gate gets nothing; who is answered gets all.
-                        if asked.is_ok() && stream.read_to_string(&mut page).is_ok() {
-                            let whole = page.is_empty() || page.ends_with("</html>\n");
-                            assert!(whole, "{} bytes", page.len());
-                        }
-                    }
-                });
-            }
+        sixty_readers(it, &|_| String::new());
+    });
+}
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
+fn sixty_who_each_want_another_page() {
+    // None of them is there already, and a search looks at all exits.
+    let attack = |it: &Besieged| {
+        sixty_readers(it, &|number| match number % 4 {
+            0 => format!("?page={number}"),
+            1 => format!("?q=web-{number}"),
+            2 => format!(
+                "?page={number}&q={}&failures&refresh=off",
+                "%F0%9F%90%B3".repeat(100)
+            ),
+            _ => format!("?service={number}&reason=error&open={number}"),
         });
+    };
+    Besieged::with_containers(900, "shop").attack("60 pages of 900 exits", attack);
+    Besieged::with_containers(10_000, "shop").attack("60 pages of 10,000 exits", attack);
+}
+
+/// Readers of pages, 60 at a time, each of which asks for 20; every other one takes it compressed. `query`
+/// is told which number of all it is.
+fn sixty_readers(it: &Besieged, query: &(impl Fn(usize) -> String + Sync)) {
+    let whole = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for reader in 0..60 {
+            let whole = &whole;
+            scope.spawn(move || {
+                for number in 0..20 {
+                    let Ok(mut stream) = it.connect() else {
+                        continue;
+                    };
+                    let query = query(number * 60 + reader);
+                    let coding = ["", "Accept-Encoding: gzip\r\n"][reader % 2];
+                    let asked = format!("GET /{query} HTTP/1.0\r\n{coding}\r\n");
+                    let asked = stream.write_all(asked.as_bytes());
+                    let mut page = Vec::new();
+                    // Who is sent away by the gate gets nothing; who is answered gets all.
+                    if asked.is_ok() && stream.read_to_end(&mut page).is_ok() && !page.is_empty() {
+                        whole.fetch_add(usize::from(is_whole_page(&page)), Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert!(whole.into_inner() > 0, "nobody got a page");
+}
+
+/// Whether it is a page, which has to be there as a whole, and not a refusal.
+fn is_whole_page(answer: &[u8]) -> bool {
+    let end = answer.windows(4).position(|it| it == b"\r\n\r\n");
+    let (head, body) = answer.split_at(end.expect("a whole head") + 4);
+    let head = String::from_utf8_lossy(head);
+    if head.starts_with("HTTP/1.0 503 ") {
+        return false;
+    }
+    let mut page = String::new();
+    let read = if head.contains("\r\nContent-Encoding: gzip\r\n") {
+        GzDecoder::new(body).read_to_string(&mut page)
+    } else {
+        (&*body).read_to_string(&mut page)
+    };
+    let is_whole = read.is_ok() && page.ends_with("</html>\n");
+    assert!(is_whole, "{read:?}: {} bytes, {head}", body.len());
+    true
+}
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "of a release binary: cargo test --release --test siege"
+)]
+fn readers_of_many_pages_that_take_nothing() {
+    // Each has a page of its own, longer than what the system takes for a client.
+    let label = "long".repeat(200);
+    Besieged::with_containers(900, &label).attack("60 pages that are not taken", |it| {
+        let mut streams = Vec::new();
+        for number in 0..60 {
+            let stream = it.connect_narrow().and_then(|mut stream| {
+                let asked = format!("GET /?open={number} HTTP/1.1\r\n\r\n");
+                stream.write_all(asked.as_bytes())?;
+                // It is its turn before the next one asks.
+                stream.read_exact(&mut [0; 100])?;
+                Ok(stream)
+            });
+            streams.extend(stream);
+        }
+        until_ended(&mut streams);
+        streams
     });
 }
 

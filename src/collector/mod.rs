@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::engine::{Clock, Hangup};
 use crate::exposition::Renderer;
 use crate::ledger::{ExitReport, Now};
-use crate::page::Snapshot;
+use crate::page::{Rows, Snapshot};
 use crate::publication::{Publication, Published};
 use crate::telemetry::Telemetry;
 
@@ -51,6 +51,7 @@ pub struct Collector {
     /// Time that has been passed over, since nobody waits for it.
     skipped: Duration,
     renderer: Renderer,
+    rows: Rows,
     exit_lines: ExitLines,
     publication: Arc<Publication>,
     telemetry: Telemetry,
@@ -72,6 +73,7 @@ impl Collector {
             started: Instant::now(),
             skipped: Duration::ZERO,
             renderer: Renderer::default(),
+            rows: Rows::default(),
             exit_lines: ExitLines::default(),
             publication,
             telemetry,
@@ -230,14 +232,20 @@ impl Collector {
     /// Publishes what is known; renders only what has changed.
     fn publish(&mut self) {
         let start = Instant::now();
-        let (text, containers) = self.core.render(self.now(), &mut self.renderer);
+        let (text, containers) = self
+            .core
+            .render(self.now(), &mut self.renderer, &mut self.rows);
         let containers = match containers {
             Some(containers) => Arc::new(containers),
             None => Arc::clone(&self.publication.get().page.containers),
         };
         self.publication.set(Published {
             text,
-            page: Arc::new(Snapshot::new(self.core.host(), containers)),
+            page: Arc::new(Snapshot {
+                host: self.core.host(),
+                containers,
+                clock: self.access.clock.clone(),
+            }),
             ready: self.core.is_ready(),
             unshown: self.core.ledger().workloads().unshown(),
         });

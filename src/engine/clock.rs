@@ -30,6 +30,15 @@ impl Clock {
         }
     }
 
+    /// A clock that is so far ahead, for tests.
+    #[cfg(test)]
+    pub(crate) fn that_is_ahead(milliseconds: i64) -> Self {
+        Self {
+            ahead: Arc::new(milliseconds.into()),
+            same_host: false,
+        }
+    }
+
     /// What the Engine's clock shows.
     #[must_use]
     pub fn now(&self) -> Timestamp {

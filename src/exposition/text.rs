@@ -50,7 +50,6 @@ impl From<Vec<Arc<Segment>>> for Text {
     }
 }
 
-#[cfg(test)]
 impl From<String> for Text {
     fn from(plain: String) -> Self {
         vec![Arc::new(plain.into())].into()
@@ -58,6 +57,14 @@ impl From<String> for Text {
 }
 
 impl Segment {
+    /// A piece for those who take it deflated. The text itself is not kept.
+    pub(crate) fn deflated_only(plain: &str) -> Self {
+        Self {
+            plain: String::new(),
+            deflated: deflate(plain).into(),
+        }
+    }
+
     /// The text itself.
     pub(crate) fn plain(&self) -> &str {
         &self.plain
@@ -118,20 +125,22 @@ impl Text {
 
     fn deflated(&self) -> &Whole {
         self.deflated.get_or_init(|| {
-            let mut compressor = COMPRESSOR.lock().unwrap_or_else(PoisonError::into_inner);
-            let compressor = compressor.get_or_insert_with(Deflater::new);
             let mut whole = Whole {
                 length: 0,
                 crc: Crc::new(),
             };
             for segment in &self.segments {
-                let deflated = segment
-                    .deflated
-                    .get_or_init(|| compressor.deflate(segment.plain.as_bytes()));
+                let deflated = segment.deflated.get_or_init(|| deflate(&segment.plain));
                 whole.length += deflated.bytes().len();
                 whole.crc.combine(deflated.crc());
             }
             whole
         })
     }
+}
+
+fn deflate(plain: &str) -> Deflated {
+    let mut compressor = COMPRESSOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let compressor = compressor.get_or_insert_with(Deflater::new);
+    compressor.deflate(plain.as_bytes())
 }

@@ -1,8 +1,9 @@
-//! What an exit code means.
+//! What an exit code and a reason mean.
 
 use std::borrow::Cow;
 
 use crate::engine::signal_name;
+use crate::reason::Reason;
 
 /// What an exit code means by the customs of Docker and of shells: 137 is "SIGKILL".
 #[must_use]
@@ -22,9 +23,46 @@ pub fn meaning(code: i64) -> Cow<'static, str> {
     })
 }
 
+/// The words for a reason: `oom killed`.
+pub(super) fn words(reason: Reason) -> String {
+    reason.name().replace('_', " ")
+}
+
+/// Why a run ended, together with what its code means where that says more: `oom killed, SIGKILL`.
+pub(super) fn why(code: Option<i64>, reason: Reason) -> String {
+    let means = code.map_or("".into(), meaning);
+    match (reason, code) {
+        (Reason::Error, Some(_)) => means.into_owned(),
+        (_, Some(125..=127 | 129..=192)) => format!("{}, {means}", words(reason)),
+        _ => words(reason),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_is_not_said_twice() {
+        use Reason::{Completed, Error, OomKilled, Signaled, StartFailed, Stopped, Unhealthy};
+        for (code, reason, want) in [
+            (Some(0), Completed, "completed"),
+            (Some(3), Completed, "completed"),
+            (Some(143), Completed, "completed, SIGTERM"),
+            (Some(1), Error, "error"),
+            (Some(127), Error, "command not found"),
+            (Some(137), Signaled, "signaled, SIGKILL"),
+            (Some(137), OomKilled, "oom killed, SIGKILL"),
+            (Some(1), OomKilled, "oom killed"),
+            (Some(0), Stopped, "stopped"),
+            (Some(137), Unhealthy, "unhealthy, SIGKILL"),
+            (Some(128), StartFailed, "start failed"),
+            (Some(127), StartFailed, "start failed, command not found"),
+            (None, StartFailed, "start failed"),
+        ] {
+            assert_eq!(why(code, reason), want, "{code:?} {reason:?}");
+        }
+    }
 
     #[test]
     fn meanings() {

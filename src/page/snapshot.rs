@@ -1,20 +1,13 @@
 //! What the page shows, as it was when it was published.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::engine::State;
+use crate::engine::{Clock, RestartPolicy, State};
 pub use crate::ledger::Became as Now;
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::{Entry, Failing, Ledger};
 use crate::reason::Reason;
-
-/// So many exits are shown, of all, and of those with another code than 0.
-pub(super) const MOST: usize = 300;
-
-/// So many letters of one text are shown.
-const LETTERS: usize = 160;
 
 /// A host and its containers.
 #[derive(Debug, Clone, Default)]
@@ -23,33 +16,38 @@ pub struct Snapshot {
     pub host: Host,
     /// Its containers; the same for as long as nothing changes.
     pub containers: Arc<Containers>,
+    /// The Engine's clock, to which all times here refer.
+    pub clock: Clock,
 }
 
-/// The newest exits on a host. It is small, however many containers there are.
-#[derive(Debug, Clone, Default)]
+/// The exits on a host. It shares all that is long with the ledger, and what has not changed with the
+/// one before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Containers {
     /// How many containers there are in each state; empty if nothing is known, or nothing that is
     /// young enough to be shown.
     pub states: Vec<(State, u64)>,
-    /// The newest exits first: all that are among the newest of those with code 0, or of the others.
-    pub rows: Vec<Row>,
-    /// How many exits there are, not only here.
-    pub exits: usize,
-    /// How many of them have another code than 0.
-    pub nonzero: usize,
-    /// How many of them are failures: nobody asked for them, and the code is not 0.
-    pub failed: usize,
+    /// All exits, in the slots of the ledger.
+    pub slots: Vec<Arc<[Row]>>,
+    /// The workloads that have failed within the last hours, in no order.
+    pub failing: Arc<[Arc<Failing>]>,
 }
 
 /// What is known of the host as a whole.
 #[derive(Debug, Clone, Default)]
 pub struct Host {
-    /// Whether Docker can be read.
-    pub docker: Docker,
+    /// The host's name by the Engine; empty if it is not known.
+    pub name: String,
+    /// `docker` or `podman`; empty if that is not known.
+    pub engine: &'static str,
     /// The Engine's version; empty if it is not known.
     pub version: String,
+    /// Whether the Engine can be read.
+    pub docker: Docker,
     /// When its containers were listed last.
     pub listed_at: Option<Timestamp>,
+    /// When the exporter started.
+    pub started: Timestamp,
 }
 
 /// Whether Docker can be read.
@@ -59,7 +57,10 @@ pub enum Docker {
     #[default]
     NotAsked,
     /// The last listing worked.
-    Up,
+    Up {
+        /// When the first one did, since the start or the last outage.
+        since: Timestamp,
+    },
     /// The last listing did not work.
     Down {
         /// When the first one failed.
@@ -70,187 +71,127 @@ pub enum Docker {
 }
 
 /// An exit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
+    /// The container's id.
+    pub id: Arc<str>,
     /// The container's name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Its Swarm service, or its Compose project and service; empty if it is of none.
-    pub service: Box<str>,
+    pub service: Arc<str>,
+    /// The service is one of Swarm.
+    pub of_swarm: bool,
     /// The name of its image.
-    pub image: Box<str>,
+    pub image: Arc<str>,
+    /// The labels of its series, without braces.
+    pub labels: Arc<str>,
     /// The exit code.
     pub code: i64,
     /// Why it ended.
     pub reason: Reason,
-    /// When it ended.
-    pub finished_at: Option<Timestamp>,
+    /// Why it could not be started, in the Engine's words; empty otherwise.
+    pub error: Arc<str>,
+    /// When the container was made.
+    pub created: Option<Timestamp>,
+    /// Since when it does not run: since it ended or, if the Engine does not say that, as of a start that
+    /// failed, since its last event, or since it was made if it has never run.
+    pub at: Option<Timestamp>,
+    /// That is when it ended.
+    pub is_end: bool,
     /// How long it had run.
     pub duration: Option<SignedDuration>,
+    /// Restarts by the restart policy; absent if unknown.
+    pub restart_count: Option<u64>,
+    /// Its restart policy; absent for `no`, and while it is not known.
+    pub restart_policy: Option<RestartPolicy>,
     /// What became of the container.
     pub now: Now,
+    /// A newer container holds its place in a service, or has held it.
+    pub superseded: bool,
 }
 
-impl Snapshot {
-    /// What is known of a host and its containers.
+impl Row {
+    /// What is shown of an exit; `None` if it has no code, since the run ended unseen.
+    fn new(entry: Entry<'_>) -> Option<Self> {
+        let Entry { exit, .. } = entry;
+        let never_ran = entry.created.filter(|_| exit.reason == Reason::StartFailed);
+        Some(Self {
+            id: Arc::clone(entry.id),
+            name: Arc::clone(entry.name),
+            service: Arc::clone(entry.service),
+            of_swarm: entry.of_swarm,
+            image: Arc::clone(entry.image),
+            labels: Arc::clone(entry.labels),
+            code: exit.code?,
+            reason: entry.reason,
+            error: Arc::clone(&exit.error),
+            created: entry.created,
+            at: exit.finished_at.or(entry.last_event).or(never_ran),
+            is_end: exit.finished_at.is_some(),
+            duration: exit.duration,
+            restart_count: exit.restart_count,
+            restart_policy: entry.restart_policy,
+            now: entry.became,
+            superseded: entry.superseded,
+        })
+    }
+
+    /// When it ended, if that is known.
     #[must_use]
-    pub fn new(mut host: Host, containers: Arc<Containers>) -> Self {
-        if let Docker::Down { why, .. } = &mut host.docker {
-            *why = cut(why);
-        }
-        host.version = cut(&host.version);
-        Self { host, containers }
+    pub fn ended(&self) -> Option<Timestamp> {
+        self.at.filter(|_| self.is_end)
+    }
+
+    /// Whether it is down now: it has failed or could not start, and was not replaced, removed or
+    /// started again.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.reason.is_failure() && !self.superseded && self.now == Now::Stopped
     }
 }
 
-impl Containers {
+/// There is one for each exit on a host.
+const _: () = assert!(size_of::<Row>() <= 208);
+
+/// The rows of the last snapshot, of which only those are made anew that have changed.
+#[derive(Debug)]
+pub struct Rows {
+    slots: Vec<Arc<[Row]>>,
+    /// The revisions that they were made of, as the next.
+    revisions: [u64; Ledger::SLOTS],
+    failing: (Arc<[Arc<Failing>]>, u64),
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self {
+            slots: vec![Arc::default(); Ledger::SLOTS],
+            revisions: [0; Ledger::SLOTS],
+            failing: (Arc::default(), 0),
+        }
+    }
+}
+
+impl Rows {
     /// What is known of the containers of a host.
-    #[must_use]
-    pub fn take(ledger: &Ledger) -> Self {
-        let (mut zero, mut nonzero) = (Newest::new(), Newest::new());
-        let mut failed = 0;
-        for entry in ledger.exits().chain(ledger.last_exits()) {
-            let Some(code) = entry.exit.code else {
-                continue; // It ended unseen.
-            };
-            failed += usize::from(is_failure(entry.reason));
-            // Docker does not say when a start failed; its last event is about then.
-            let at = entry.exit.finished_at.or(entry.last_event);
-            let group = if code == 0 { &mut zero } else { &mut nonzero };
-            group.push(at, (entry, code));
-        }
-        let (zeros, nonzeros) = (zero.seen, nonzero.seen);
-        let mut newest = nonzero.newest();
-        newest.extend(zero.newest());
-        newest.sort_by_key(|(at, _)| Reverse(*at));
-        let rows = newest.iter();
-        Self {
-            states: ledger.states().collect(),
-            rows: rows.map(|(_, (entry, code))| row(entry, *code)).collect(),
-            exits: zeros + nonzeros,
-            nonzero: nonzeros,
-            failed,
-        }
-    }
-}
-
-/// Whether it is a failure: nobody asked for it, and it is not code 0.
-pub(super) fn is_failure(reason: Reason) -> bool {
-    match reason {
-        Reason::StartFailed | Reason::OomKilled | Reason::Signaled | Reason::Error => true,
-        Reason::Unhealthy | Reason::Stopped | Reason::Completed => false,
-    }
-}
-
-fn row(entry: &Entry<'_>, code: i64) -> Row {
-    Row {
-        name: cut(entry.name).into(),
-        service: cut(entry.service).into(),
-        image: cut(entry.image).into(),
-        code,
-        reason: entry.reason,
-        finished_at: entry.exit.finished_at,
-        duration: entry.exit.duration,
-        now: entry.became,
-    }
-}
-
-/// The first [`LETTERS`] of a text, with a sign that there are more.
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(LETTERS) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
-}
-
-/// The [`MOST`] newest of any number of things, in little memory.
-struct Newest<T> {
-    kept: Vec<(Option<Timestamp>, T)>,
-    seen: usize,
-}
-
-impl<T> Newest<T> {
-    fn new() -> Self {
-        Self {
-            kept: Vec::new(),
-            seen: 0,
-        }
-    }
-
-    fn push(&mut self, at: Option<Timestamp>, it: T) {
-        self.seen += 1;
-        self.kept.push((at, it));
-        if self.kept.len() == 2 * MOST {
-            self.shorten();
-        }
-    }
-
-    fn shorten(&mut self) {
-        self.kept.sort_by_key(|(at, _)| Reverse(*at));
-        self.kept.truncate(MOST);
-    }
-
-    /// The newest first, those of unknown age last, equal ones in the order in which they came.
-    fn newest(mut self) -> Vec<(Option<Timestamp>, T)> {
-        self.shorten();
-        self.kept
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> Option<Timestamp> {
-        Timestamp::from_second(second).ok()
-    }
-
-    #[test]
-    fn the_newest_of_many_in_any_order() {
-        for step in [1, 7, 9_999] {
-            let mut newest = Newest::new();
-            let numbers = (0..10_000).map(|number| number * step % 10_000);
-            for number in numbers {
-                newest.push(at(number), number);
+    pub fn update(&mut self, ledger: &Ledger) -> Containers {
+        for (number, (rows, before)) in self.slots.iter_mut().zip(&mut self.revisions).enumerate() {
+            let slot = number..number + 1;
+            let revision = ledger.revision_of(slot.clone());
+            if revision != *before {
+                *before = revision;
+                *rows = ledger.entries(slot).filter_map(Row::new).collect();
             }
-            assert_eq!(newest.seen, 10_000);
-            let newest = newest.newest();
-            let want = (9_700..10_000).rev();
-            assert!(newest.into_iter().map(|(_, it)| it).eq(want), "{step}");
         }
-    }
-
-    #[test]
-    fn unknown_times_come_last_and_equal_ones_as_they_came() {
-        let mut newest = Newest::new();
-        for (time, name) in [(None, "a"), (at(1), "b"), (at(2), "c"), (at(1), "d")] {
-            newest.push(time, name);
+        let (failing, before) = &mut self.failing;
+        if *before != ledger.failing_revision() {
+            *before = ledger.failing_revision();
+            *failing = ledger.failing().cloned().collect();
         }
-        let names: Vec<_> = newest.newest().into_iter().map(|(_, it)| it).collect();
-        assert_eq!(names, ["c", "b", "d", "a"]);
-    }
-
-    #[test]
-    fn long_texts_are_cut_between_letters() {
-        assert_eq!(cut("web"), "web");
-        assert_eq!(cut(&"ü".repeat(LETTERS)), "ü".repeat(LETTERS));
-        let long = cut(&"ü".repeat(LETTERS + 1));
-        assert_eq!(long, "ü".repeat(LETTERS) + "…");
-    }
-
-    #[test]
-    fn why_docker_is_down_is_cut() {
-        let docker = Docker::Down {
-            since: Timestamp::UNIX_EPOCH,
-            why: "x".repeat(100_000),
-        };
-        let host = Host {
-            docker,
-            ..Host::default()
-        };
-        let snapshot = Snapshot::new(host, Arc::default());
-        let Docker::Down { why, .. } = snapshot.host.docker else {
-            panic!("it is down");
-        };
-        assert_eq!(why.chars().count(), LETTERS + 1);
+        Containers {
+            states: ledger.states().collect(),
+            slots: self.slots.clone(),
+            failing: Arc::clone(failing),
+        }
     }
 }

@@ -1,68 +1,160 @@
 //! Texts and times as the page shows them.
 
-use std::fmt::{self, Display, Write};
+use std::borrow::Cow;
+use std::fmt::{self, Display};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::one_line::is_unseen;
+use crate::one_line::{OneLine, is_unseen};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// A text from somewhere else as HTML: no markup in it works, and what cannot be seen, or would
-/// turn the text around, is spelled out. For between tags, not for within them.
+/// So many letters of a name are shown.
+const LETTERS: usize = 160;
+
+/// A text from somewhere else as HTML, between tags or in quotes within one: no markup in it works, and
+/// what cannot be seen, or would turn the text around, is spelled out.
 pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for letter in self.0.chars() {
+        let mut rest = self.0;
+        while let Some((at, letter)) = rest.char_indices().find(|(_, letter)| is_special(*letter)) {
+            f.write_str(&rest[..at])?;
             match letter {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
-                letter if is_unseen(letter) => write!(f, "{}", letter.escape_default())?,
-                letter => f.write_char(letter)?,
+                letter => write!(f, "{}", letter.escape_default())?,
             }
+            rest = &rest[at + letter.len_utf8()..];
         }
-        Ok(())
+        f.write_str(rest)
     }
 }
 
-/// How long ago something was, and at which time of day, in UTC; with the date if it was not today.
+/// Whether a letter means something in HTML, or cannot be seen.
+fn is_special(letter: char) -> bool {
+    matches!(letter, '&' | '<' | '>' | '"' | '\'') || is_unseen(letter)
+}
+
+/// A name from somewhere else as HTML, as it is [`shown`].
+pub(super) struct Name<'a>(pub(super) &'a str);
+
+impl Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        // What is around a name is not turned around by the letters in it.
+        write!(f, "<bdi>{}</bdi>", Text(&shown(self.0)))
+    }
+}
+
+/// A name as a reader sees it, and can search for it: what cannot be seen is spelled out, and what is
+/// long is cut.
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte);
+    if text.len() <= LETTERS && text.bytes().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(OneLine::within(text, LETTERS).to_string())
+}
+
+/// How long ago something was, and when, with the date if it was not today.
 pub(super) fn time(at: Timestamp, now: Timestamp) -> String {
-    let date = at.strftime("%Y-%m-%d").to_string();
-    let year = at.strftime("%Y").to_string();
-    let format = if date == now.strftime("%Y-%m-%d").to_string() {
-        "%H:%M:%S"
-    } else if year == now.strftime("%Y").to_string() {
-        "%b %d, %H:%M:%S"
-    } else {
-        "%Y-%m-%d %H:%M:%S"
+    format!(
+        "<time datetime=\"{at:.0}\">{}</time> <span>{}</span>",
+        ago(at, now),
+        moment(at, now),
+    )
+}
+
+/// For how long something is so, and since when.
+pub(super) fn since(at: Timestamp, now: Timestamp) -> String {
+    let so_long = match now.duration_since(at).as_secs() {
+        ..5 => "just now".to_owned(),
+        _ => format!("for {}", age(at, now)),
     };
     format!(
-        "<time datetime=\"{}\">{}</time> <span>{}</span>",
-        at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        ago(at, now),
-        at.strftime(format),
+        "<time datetime=\"{at:.0}\">{so_long}</time> <span>since {}</span>",
+        moment(at, now),
     )
+}
+
+/// The time of day, with the date if it is not today's.
+fn moment(at: Timestamp, now: Timestamp) -> String {
+    if day(at) == day(now) {
+        clock(at)
+    } else {
+        format!("{} {}", date(at), clock(at))
+    }
+}
+
+/// A time to the second, with its date.
+pub(super) fn utc(at: Timestamp) -> String {
+    format!("{} {} UTC", date(at), clock(at))
+}
+
+/// The date: `2026-11-22`.
+pub(super) fn date(at: Timestamp) -> String {
+    let text = format!("{at:.0}");
+    text.split('T').next().unwrap_or_default().to_owned()
+}
+
+/// The time of day: `09:57:55`.
+pub(super) fn clock(at: Timestamp) -> String {
+    let text = format!("{at:.0}");
+    let (_, clock) = text.split_once('T').unwrap_or_default();
+    clock.trim_end_matches('Z').to_owned()
+}
+
+/// The number of a day since 1970.
+pub(super) fn day(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(DAY)
+}
+
+/// A day: `2026-11-22, yesterday`.
+pub(super) fn day_name(at: Timestamp, now: Timestamp) -> String {
+    let date = date(at);
+    match day(now) - day(at) {
+        0 => format!("{date}, today"),
+        1 => format!("{date}, yesterday"),
+        days @ 2.. => format!("{date}, {days} days ago"),
+        ..0 => date,
+    }
+}
+
+/// So many things: `1 restart`, `2 restarts`.
+pub(super) fn count(number: u64, of: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {of}{plural}")
 }
 
 /// How long ago something was.
 pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
-    let (number, unit) = match now.duration_since(at).as_secs() {
-        ..-5 => return "in the future".to_owned(),
+    match now.duration_since(at).as_secs() {
+        ..-5 => "in the future".to_owned(),
         // Clocks differ a little.
-        -5..5 => return "just now".to_owned(),
-        seconds @ ..MINUTE => (seconds, "second"),
-        seconds @ ..HOUR => (seconds / MINUTE, "minute"),
-        seconds if seconds < 2 * DAY => (seconds / HOUR, "hour"),
-        seconds => (seconds / DAY, "day"),
+        -5..5 => "just now".to_owned(),
+        _ => format!("{} ago", age(at, now)),
+    }
+}
+
+/// The time since then, by its largest unit.
+fn age(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(at).as_secs().max(0);
+    let (number, unit) = match seconds {
+        ..MINUTE => (seconds, "second"),
+        MINUTE..HOUR => (seconds / MINUTE, "minute"),
+        _ if seconds < 2 * DAY => (seconds / HOUR, "hour"),
+        _ => (seconds / DAY, "day"),
     };
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {unit}{plural} ago")
+    count(number.unsigned_abs(), unit)
 }
 
 /// How long something took, by its two largest units.
@@ -139,7 +231,7 @@ mod tests {
             ),
             (
                 11 * 3600,
-                "2026-11-21T23:00:55Z\">11 hours ago</time> <span>Nov 21, 23:00:55</span>",
+                "2026-11-21T23:00:55Z\">11 hours ago</time> <span>2026-11-21 23:00:55</span>",
             ),
             (
                 400 * 86_400,

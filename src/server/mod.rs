@@ -5,24 +5,24 @@ mod connections;
 mod conversation;
 mod gate;
 mod lane;
+mod pages;
 pub mod request;
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
 use tiny_http::{HTTPVersion, Header, Method, Response, StatusCode};
 
 use crate::exposition::{Text, gzip};
-use crate::page::{self, Snapshot};
+use crate::page::{self, View};
 use crate::publication::{Publication, Published};
 use crate::telemetry::Telemetry;
 
 use answer::{Answer, Texts};
 use gate::Gate;
-use lane::{Lane, Questions};
+use lane::{Asked, Lane, Questions};
+use pages::Pages;
 use request::{Refusal, Request};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -35,19 +35,8 @@ struct Site {
     publication: Arc<Publication>,
     telemetry: Telemetry,
     texts: Texts,
-    pages: [Mutex<LastPage>; 2],
+    pages: Pages,
 }
-
-/// A page as it was rendered last, and what of. Who asks again within a second gets the same.
-#[derive(Default)]
-struct LastPage {
-    at: Option<Instant>,
-    snapshot: Weak<Snapshot>,
-    html: String,
-}
-
-/// How long a page is kept for others.
-const PAGE_AGE: Duration = Duration::from_secs(1);
 
 /// Answers on threads of its own, for as long as the process lives. The two that must not end are
 /// started by `spawn`: `server` has `tiny_http` read the requests and takes what is published, `gate`
@@ -68,7 +57,7 @@ pub fn start(
         publication: Arc::clone(publication),
         telemetry: telemetry.clone(),
         texts: Texts::default(),
-        pages: Default::default(),
+        pages: Pages::default(),
     };
     let gate = Gate::new(listener, site);
     let publication = Arc::clone(publication);
@@ -94,23 +83,43 @@ impl Site {
                 let asked = self.questions.ask(request.line)?;
                 (version, gzip) = (asked.version, request.takes_gzip);
                 head_alone = asked.method == Method::Head;
-                self.content(&asked.method, &asked.target, gzip, asked.published)
+                let Asked {
+                    method,
+                    target,
+                    published,
+                    ..
+                } = asked;
+                self.content(&method, &target, &request.host, gzip, published)
             }
         };
         self.telemetry.answered(content.code);
         let mut start = head(&content, version, gzip, goes_on)?;
+        // Who takes one kind of them never has the other kind's answers broken off.
+        let texts = if content.kind == METRICS {
+            &self.texts
+        } else {
+            &self.pages.texts
+        };
         if head_alone {
             return Ok(Answer::new(start));
         }
         start.extend(content.start);
         Ok(match content.text {
-            Some(text) => Answer::with_text(start, text, gzip, content.end, &self.texts),
+            Some(text) => Answer::with_text(start, text, gzip, content.end, texts),
             None => Answer::new(start),
         })
     }
 
-    /// What a request is answered with; `gzip`: the client takes what is compressed.
-    fn content(&self, method: &Method, target: &str, gzip: bool, published: Published) -> Content {
+    /// What a request is answered with; `host`: what the client calls this host; `gzip`: it takes what is
+    /// compressed.
+    fn content(
+        &self,
+        method: &Method,
+        target: &str,
+        host: &str,
+        gzip: bool,
+        published: Published,
+    ) -> Content {
         let known = matches!(path(target), "/metrics" | "/" | "/-/healthy" | "/-/ready");
         if !known {
             return Content::text(404, TEXT, "not found; / has the links\n");
@@ -124,30 +133,19 @@ impl Site {
                 if *method == Method::Get {
                     self.publication.taken(&published);
                 }
-                Content::metrics(published.text, own, gzip)
+                Content::shared(METRICS, published.text, own, gzip)
             }
             "/-/healthy" => Content::text(200, TEXT, "healthy\n"),
             "/-/ready" if published.ready => Content::text(200, TEXT, "ready\n"),
             "/-/ready" => Content::text(503, TEXT, "not ready: no collection has worked yet\n"),
             _ => {
-                let only_failures = has_parameter(target, "failures");
-                Content::text(200, HTML, self.page(&published.page, only_failures))
+                let view = View::parse(query(target));
+                match self.pages.get(&published.page, view, host, gzip) {
+                    Some(page) => Content::shared(HTML, page, String::new(), gzip),
+                    None => Content::text(503, TEXT, "too many pages are asked for at once\n"),
+                }
             }
         }
-    }
-
-    /// The page, rendered once a second at most: a thousand may ask for it at once.
-    fn page(&self, snapshot: &Arc<Snapshot>, only_failures: bool) -> String {
-        let mut last = lock(&self.pages[usize::from(only_failures)]);
-        let is_recent = last.at.is_some_and(|at| at.elapsed() < PAGE_AGE);
-        if !is_recent || last.snapshot.as_ptr() != Arc::as_ptr(snapshot) {
-            *last = LastPage {
-                at: Some(Instant::now()),
-                snapshot: Arc::downgrade(snapshot),
-                html: page::render(snapshot, only_failures, Timestamp::now()),
-            };
-        }
-        last.html.clone()
     }
 }
 
@@ -179,8 +177,8 @@ impl Content {
         }
     }
 
-    /// What is published, shared by all who take it, and then the exporter's own metrics.
-    fn metrics(text: Arc<Text>, own: String, gzip: bool) -> Self {
+    /// A text, shared by all who take it, and then what is of this answer alone.
+    fn shared(kind: &'static str, text: Arc<Text>, own: String, gzip: bool) -> Self {
         let (start, end) = if gzip {
             (gzip::HEADER.to_vec(), text.gzip_end(own.as_bytes()))
         } else {
@@ -188,7 +186,7 @@ impl Content {
         };
         Self {
             code: 200,
-            kind: METRICS,
+            kind,
             length: start.len() + text.length(gzip) + end.len(),
             start,
             text: Some(text),
@@ -215,11 +213,16 @@ fn head(content: &Content, version: HTTPVersion, gzip: bool, goes_on: bool) -> i
         response.add_header(header("Referrer-Policy", "no-referrer"));
         response.add_header(header("Cache-Control", "no-store"));
     }
-    if content.kind == METRICS {
+    if content.text.is_some() {
         response.add_header(header("Vary", "Accept-Encoding"));
         if gzip {
             response.add_header(header("Content-Encoding", "gzip"));
         }
+    }
+    if content.code == 503 {
+        response.add_header(header("Retry-After", "1"));
+        // Else a page that renews itself would end with this.
+        response.add_header(header("Refresh", "1"));
     }
     if content.code == 405 {
         response.add_header(header("Allow", "GET, HEAD"));
@@ -240,23 +243,20 @@ fn header(name: &str, value: &str) -> Header {
 
 /// The path of a request's target, which may be a whole URL (RFC 9112, 3.2.2) and have a query.
 fn path(target: &str) -> &str {
+    let target = target.split(['?', '#']).next().unwrap_or_default();
     let rest = ["http://", "https://"]
         .iter()
         .find_map(|scheme| target.strip_prefix(scheme));
-    let target = match rest {
+    match rest {
         Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
         None => target,
-    };
-    target.split(['?', '#']).next().unwrap_or_default()
+    }
 }
 
-/// Whether the query of a request's target has this parameter, whatever its value.
-fn has_parameter(target: &str, name: &str) -> bool {
+/// The query of a request's target, without its `?`.
+fn query(target: &str) -> &str {
     let target = target.split('#').next().unwrap_or_default();
-    let (_, query) = target.split_once('?').unwrap_or_default();
-    query
-        .split('&')
-        .any(|it| it.split('=').next() == Some(name))
+    target.split_once('?').unwrap_or_default().1
 }
 
 #[cfg(test)]
@@ -273,6 +273,7 @@ mod tests {
             ("/metrics?name[]=x", "/metrics"),
             ("http://host:9090/metrics", "/metrics"),
             ("http://host", "/"),
+            ("http://host?service=shop/web", "/"),
             ("/metrics/", "/metrics/"),
             ("//metrics", "//metrics"),
             ("/../metrics", "/../metrics"),
@@ -284,20 +285,17 @@ mod tests {
     }
 
     #[test]
-    fn parameters() {
+    fn queries() {
         for (target, want) in [
-            ("/", false),
-            ("/?", false),
-            ("/?failures", true),
-            ("/?failures=", true),
-            ("/?a=b&failures=1", true),
-            ("http://host/?failures#top", true),
-            ("/#?failures", false),
-            ("/?failuresx", false),
-            ("/?a=failures", false),
-            ("/failures", false),
+            ("/", ""),
+            ("/?", ""),
+            ("/?failures", "failures"),
+            ("/?a=b&q=?x", "a=b&q=?x"),
+            ("http://host/?failures#top", "failures"),
+            ("http://host?failures", "failures"),
+            ("/#?failures", ""),
         ] {
-            assert_eq!(has_parameter(target, "failures"), want, "{target}");
+            assert_eq!(query(target), want, "{target}");
         }
     }
 
@@ -309,11 +307,11 @@ mod tests {
             publication: Arc::clone(&publication),
             telemetry: Telemetry::new(),
             texts: Texts::default(),
-            pages: Default::default(),
+            pages: Pages::default(),
         };
         let content = |method: &str, target: &str, gzip| {
             let method = method.parse().unwrap();
-            site.content(&method, target, gzip, publication.get())
+            site.content(&method, target, "web-1", gzip, publication.get())
         };
         let code = |method, target| content(method, target, false).code;
         assert_eq!(code("GET", "/-/ready"), 503);
@@ -353,8 +351,17 @@ mod tests {
             code(method, target);
             assert_eq!(shown.load(Ordering::Relaxed), want, "{method} {target}");
         }
-        for gzip in [false, true] {
-            let content = content("GET", "/metrics", gzip);
+        for (target, gzip, start, end) in [
+            ("/metrics", false, "a 1\n", "\n"),
+            ("/metrics", true, "a 1\n", "\n"),
+            ("/", false, "<", "</html>\n"),
+            ("/", true, "<", "</html>\n"),
+        ] {
+            let content = content("GET", target, gzip);
+            let head = head(&content, HTTPVersion(1, 1), gzip, true).unwrap();
+            let head = String::from_utf8(head).unwrap();
+            assert!(head.contains("\r\nVary: Accept-Encoding\r\n"), "{head}");
+            assert_eq!(head.contains("\r\nContent-Encoding: gzip\r\n"), gzip);
             let mut bytes = content.start;
             for segment in content.text.expect("a text").segments() {
                 bytes.extend(segment.bytes(gzip));
@@ -368,8 +375,9 @@ mod tests {
             } else {
                 body = String::from_utf8(bytes).unwrap();
             }
-            assert!(body.starts_with("a 1\n"), "{body}");
-            assert!(body.contains("\nprocess_resident_memory_bytes "), "{body}");
+            assert!(body.starts_with(start) && body.ends_with(end), "{body}");
+            let has_own = body.contains("\nprocess_resident_memory_bytes ");
+            assert_eq!(has_own, target == "/metrics", "{body}");
         }
     }
 }

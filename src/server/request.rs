@@ -9,6 +9,9 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Headers of a request, at most.
 const MAX_HEADERS: usize = 100;
 
+/// Bytes of a host's name and port: a name in the DNS has no more.
+const MAX_HOST: usize = 255;
+
 /// A request without its headers and its body.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
@@ -18,6 +21,8 @@ pub struct Request {
     pub keeps_alive: bool,
     /// The answer may be compressed.
     pub takes_gzip: bool,
+    /// What the client calls this host, with the port if it says one; empty if that is not plausible.
+    pub host: String,
 }
 
 /// Why no request can be taken, now or later.
@@ -115,6 +120,7 @@ impl Request {
             line: format!("{method} {target} HTTP/1.{version}").into(),
             keeps_alive: version == 1 && !request.headers.iter().any(ends_connection),
             takes_gzip: request.headers.iter().any(takes_gzip),
+            host: request.headers.iter().find_map(host).unwrap_or_default(),
         })
     }
 }
@@ -145,6 +151,15 @@ fn takes_gzip(header: &Header) -> bool {
         is_gzip && !parts.any(|it| it.iter().all(|byte| b"qQ=0. ".contains(byte)))
     });
     header.name.eq_ignore_ascii_case("accept-encoding") && codings.any(|it| it)
+}
+
+/// The name or address that this header says, if it may be one.
+fn host(header: &Header) -> Option<String> {
+    let is_plausible = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
+    let is_host = header.name.eq_ignore_ascii_case("host")
+        && header.value.len() <= MAX_HOST
+        && header.value.iter().all(is_plausible);
+    is_host.then(|| String::from_utf8_lossy(header.value).into_owned())
 }
 
 #[cfg(test)]
@@ -285,6 +300,27 @@ mod tests {
             input.push(head.as_bytes());
             let request = input.take().unwrap().unwrap();
             assert_eq!(request.takes_gzip, want, "{value}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        let long = "x".repeat(MAX_HOST);
+        for (header, want) in [
+            ("Host: web-1", "web-1"),
+            ("HOST:web_1.example.org:9090", "web_1.example.org:9090"),
+            ("Host: [2001:db8::1]:9090", "[2001:db8::1]:9090"),
+            (&format!("Host: {long}"), &long),
+            (&format!("Host: {long}x"), ""),
+            ("Host: a b", ""),
+            ("Host: <b>", ""),
+            ("Host: h\u{fc}", ""),
+            ("Host:", ""),
+            ("X: web-1", ""),
+        ] {
+            let mut input = Input::default();
+            input.push(format!("GET / HTTP/1.1\r\n{header}\r\n\r\n").as_bytes());
+            assert_eq!(input.take().unwrap().unwrap().host, want, "{header}");
         }
     }
 }

@@ -11,6 +11,7 @@ use docker_exit_exporter::engine::{
 };
 use docker_exit_exporter::exposition::{Renderer, Text};
 use docker_exit_exporter::ledger::{self, Entry, ExitReport};
+use docker_exit_exporter::page::Rows;
 use jiff::SignedDuration;
 
 use super::history::{Flavour, History};
@@ -25,6 +26,7 @@ pub(crate) struct Adapter {
     counted: Vec<Counted>,
     lost: u64,
     renderer: Renderer,
+    rows: Rows,
     /// What was published last, and when.
     text: Arc<Text>,
     now: Option<ledger::Now>,
@@ -55,6 +57,7 @@ impl Adapter {
             counted: Vec::new(),
             lost: 0,
             renderer: Renderer::default(),
+            rows: Rows::default(),
             text: Arc::default(),
             now: None,
         }
@@ -92,7 +95,7 @@ impl Adapter {
                         messages.push_back(core::Message::Closed(Error { path, kind }));
                     }
                     Effect::Publish => {
-                        let (text, _) = self.core.render(now, &mut self.renderer);
+                        let (text, _) = self.core.render(now, &mut self.renderer, &mut self.rows);
                         self.text = text;
                         self.now = Some(now);
                         self.core.published(now, Duration::from_millis(1));
@@ -238,9 +241,15 @@ impl Subject for Adapter {
         let Some(now) = self.now else {
             return Ok(());
         };
-        let (text, _) = self.core.render(now, &mut self.renderer);
-        let (anew, _) = self.core.render(now, &mut Renderer::default());
-        if text.plain() == anew.plain() {
+        let (text, _) = self.core.render(now, &mut self.renderer, &mut self.rows);
+        let (anew, _) = self
+            .core
+            .render(now, &mut Renderer::default(), &mut Rows::default());
+        let rows = self.rows.update(self.core.ledger());
+        let rows_anew = Rows::default().update(self.core.ledger());
+        if rows != rows_anew {
+            Err(format!("shown were\n{rows:#?}\nand anew\n{rows_anew:#?}"))
+        } else if text.plain() == anew.plain() {
             Ok(())
         } else {
             Err(format!(

@@ -115,6 +115,8 @@ pub struct Core {
     listing_bytes: usize,
     last_success: Option<Now>,
     outage: Option<Outage>,
+    /// When the first listing worked, since the start or the last outage.
+    up_since: Option<Timestamp>,
     /// The ledger's lost runs that are counted.
     lost: u64,
     /// The ledger's labels left out that are counted.
@@ -175,6 +177,7 @@ impl Core {
             listing_bytes: 0,
             last_success: None,
             outage: None,
+            up_since: None,
             lost: 0,
             left_out: 0,
             publish_at: None,

@@ -10,7 +10,7 @@ use crate::exposition::{Renderer, Text};
 use crate::labels;
 use crate::ledger::{EventsCome, LeftOut, Now};
 use crate::one_line::OneLine;
-use crate::page::{Containers, Docker, Host};
+use crate::page::{Containers, Docker, Host, Rows};
 
 use super::super::log_line::Topic;
 use super::{Core, Count, Effect, InfoState, Outage};
@@ -194,7 +194,9 @@ impl Core {
     }
 
     pub(super) fn report_recovery(&mut self, now: Now) {
+        self.up_since.get_or_insert(now.engine);
         if let Some(outage) = self.outage.take() {
+            self.up_since = Some(now.engine);
             let seconds = now.uptime.saturating_sub(outage.since.uptime).as_secs();
             let line = format!("Docker answers, after {seconds} s without it");
             self.log(Level::Info, line);
@@ -219,7 +221,12 @@ impl Core {
 
     /// Has what is known rendered: the text, and what the page shows of the containers unless that is
     /// as it was.
-    pub fn render(&mut self, now: Now, renderer: &mut Renderer) -> (Arc<Text>, Option<Containers>) {
+    pub fn render(
+        &mut self,
+        now: Now,
+        renderer: &mut Renderer,
+        rows: &mut Rows,
+    ) -> (Arc<Text>, Option<Containers>) {
         let up = self.last_success.is_some() && self.outage.is_none();
         let fresh = self.complete && self.is_fresh(now);
         if fresh {
@@ -231,7 +238,7 @@ impl Core {
         self.rendered = Some(from);
         let containers = || {
             if fresh {
-                Containers::take(&self.ledger)
+                rows.update(&self.ledger)
             } else {
                 Containers::default()
             }
@@ -250,18 +257,22 @@ impl Core {
     /// What the page at `/` is to show of the host.
     #[must_use]
     pub fn host(&self) -> Host {
-        let docker = match (&self.outage, self.last_success) {
+        let docker = match (&self.outage, self.up_since) {
             (Some(outage), _) => Docker::Down {
                 since: outage.since.engine,
-                why: outage.why.clone(),
+                why: OneLine::new(&outage.why).to_string(),
             },
-            (None, Some(_)) => Docker::Up,
+            (None, Some(since)) => Docker::Up { since },
             (None, None) => Docker::NotAsked,
         };
+        let info = self.engine.info.as_ref();
         Host {
-            docker,
+            name: info.map(|info| info.name.clone()).unwrap_or_default(),
+            engine: self.engine.kind(),
             version: self.engine.version().to_owned(),
+            docker,
             listed_at: self.last_success.map(|at| at.engine),
+            started: self.ledger.started(),
         }
     }
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::engine::{Identity, Kind};
 use crate::http;
+use crate::page::{Docker, Rows};
 
 /// A core, played by hand.
 struct Play {
@@ -70,7 +71,7 @@ impl Play {
                 Effect::HangUp => self.done.push("hang up".to_owned()),
                 Effect::Publish => {
                     let mut renderer = crate::exposition::Renderer::default();
-                    self.core.render(now, &mut renderer);
+                    self.core.render(now, &mut renderer, &mut Rows::default());
                     self.core.published(now, Duration::from_millis(1));
                     self.done.push("publish".to_owned());
                 }
@@ -342,14 +343,88 @@ fn info_is_not_asked_for_twice_at_once() {
 fn the_page_is_made_anew_when_something_has_changed() {
     let mut play = Play::running();
     let mut renderer = crate::exposition::Renderer::default();
-    let changed = |play: &mut Play, renderer: &mut _| {
+    let mut rows = Rows::default();
+    let mut changed = |play: &mut Play, renderer: &mut _| {
         let now = play.time();
-        play.core.render(now, renderer).1.is_some()
+        play.core.render(now, renderer, &mut rows).1.is_some()
     };
     assert!(!changed(&mut play, &mut renderer));
     play.list_exited(1);
     assert!(changed(&mut play, &mut renderer));
     assert!(!changed(&mut play, &mut renderer));
+}
+
+#[test]
+fn the_page_says_since_when_docker_answers_and_why_it_does_not() {
+    let mut play = Play::new();
+    let docker = |play: &Play| match play.core.host().docker {
+        Docker::NotAsked => "not asked".to_owned(),
+        Docker::Up { since } => format!("up since {}", since.duration_since(start()).as_millis()),
+        Docker::Down { since, why } => {
+            format!(
+                "down since {}: {why}",
+                since.duration_since(start()).as_millis()
+            )
+        }
+    };
+    let fail = |play: &mut Play, kind| {
+        let message = Message::Listed(play.time(), Err(error(kind)));
+        play.step(message);
+    };
+    assert_eq!(docker(&play), "not asked");
+    for (millis, works, want) in [
+        (1_000, false, "down since 1000"),
+        (2_000, false, "down since 1000"),
+        (3_000, true, "up since 3000"),
+        (4_000, true, "up since 3000"),
+        (5_000, false, "down since 5000"),
+        (6_000, true, "up since 6000"),
+        (7_000, true, "up since 6000"),
+    ] {
+        play.now = Duration::from_millis(millis);
+        if works {
+            play.list(&json!([]));
+        } else {
+            fail(&mut play, unreachable());
+        }
+        let shown = docker(&play);
+        assert_eq!(shown.split(':').next(), Some(want), "{millis}");
+        assert_eq!(shown.contains("nobody listens"), !works, "{shown}");
+    }
+    let mut first = Play::running();
+    assert_eq!(docker(&first), "up since 21", "as it works from the start");
+    let message = "x\n".repeat(5_000);
+    fail(
+        &mut first,
+        Kind::Refused {
+            status: 500,
+            message,
+        },
+    );
+    let why = docker(&first);
+    assert!(why.contains("x\\nx") && why.chars().count() < 350, "{why}");
+}
+
+#[test]
+fn the_page_says_what_the_engine_says_of_itself() {
+    let mut play = Play::new();
+    let host = |play: &Play| {
+        let host = play.core.host();
+        (host.name, host.engine, host.version)
+    };
+    assert_eq!(host(&play), (String::new(), "", String::new()));
+    play.info(Ok(Info {
+        name: "db-1".into(),
+        version: "28.5.2".into(),
+        ..Info::default()
+    }));
+    assert_eq!(host(&play), ("db-1".into(), "docker", "28.5.2".into()));
+    assert_eq!(play.core.host().listed_at, None);
+    play.wait(10);
+    play.list(&json!([]));
+    assert_eq!(play.core.host().listed_at, Some(play.time().engine));
+    play.info(Err(error(refused(403))));
+    assert_eq!(host(&play).0, "", "as a proxy refuses it now");
 }
 
 #[test]

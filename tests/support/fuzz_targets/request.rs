@@ -1,5 +1,6 @@
-//! The heads of requests.
+//! The heads of requests, and what a query asks the page to show.
 
+use docker_exit_exporter::page::View;
 use docker_exit_exporter::server::request::{Input, Refusal, Request};
 
 use super::dice::Dice;
@@ -94,7 +95,21 @@ impl SlowRequest {
             assert!(!part.is_empty() && part.bytes().all(|it| it.is_ascii_graphic()));
         }
         assert!(matches!(version, "HTTP/1.0" | "HTTP/1.1"));
+        let is_of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        assert!(request.host.len() <= 255 && request.host.bytes().all(is_of_host));
+        shows_what_its_query_says(target.split_once('?').unwrap_or_default().1);
     }
+}
+
+fn shows_what_its_query_says(query: &str) {
+    let view = View::parse(query);
+    let query = view.query();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"*-._+%=&".contains(&byte);
+    assert!(query.bytes().skip(1).all(is_plain), "{query}");
+    assert_eq!(
+        View::parse(query.strip_prefix('?').unwrap_or_default()),
+        view
+    );
 }
 
 fn slow(wire: &[u8]) -> Heads {
