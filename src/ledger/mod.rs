@@ -3,6 +3,7 @@
 
 mod container;
 mod containers;
+mod entry;
 mod exit;
 mod failing;
 mod label_options;
@@ -24,12 +25,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cgroup::Layout;
-use crate::engine::{Action, Event, Inspected, Listed, RestartPolicy, SAME_CLOCK, State};
+use crate::engine::{Action, Event, Inspected, Listed, SAME_CLOCK, State};
 use crate::labels::Filter;
-use crate::reason::Reason;
 
 use container::{Container, Presence};
 use containers::{Containers, SLOTS};
+pub use entry::{Became, Entry};
 pub use exit::Exit;
 use exit::later;
 use failing::AllFailing;
@@ -96,57 +97,6 @@ pub struct Pending {
     pub unexplained: Vec<Box<str>>,
     /// Those that were created and may have failed to start.
     pub created: Vec<Box<str>>,
-}
-
-/// What became of a container after its exit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Became {
-    /// It is there.
-    Stopped,
-    /// It runs again.
-    RunsAgain,
-    /// It is removed.
-    Removed,
-}
-
-/// An exit, with the container that it belongs to.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
-    /// The container's id.
-    pub id: &'a Arc<str>,
-    /// The container's name.
-    pub name: &'a Arc<str>,
-    /// The name of its image.
-    pub image: &'a Arc<str>,
-    /// The labels of its series, without braces.
-    pub labels: &'a Arc<str>,
-    /// Its Swarm service, or its Compose project and service; empty if it is of none.
-    pub service: &'a Arc<str>,
-    /// The service is one of Swarm.
-    pub of_swarm: bool,
-    /// When the container was made.
-    pub created: Option<Timestamp>,
-    /// What became of the container.
-    pub became: Became,
-    /// A newer container holds its place in a service, or has held it.
-    pub superseded: bool,
-    /// Its restart policy; absent for `no`, and until it is inspected.
-    pub restart_policy: Option<RestartPolicy>,
-    /// When it did something last, by its events.
-    pub last_event: Option<Timestamp>,
-    /// Why its last run ended, with the codes in mind that its labels expect; or `stopped`, if someone
-    /// has called off its restart.
-    pub reason: Reason,
-    /// How its last run ended.
-    pub exit: &'a Exit,
-}
-
-impl Entry<'_> {
-    /// Whether its container runs again.
-    #[must_use]
-    pub fn runs(&self) -> bool {
-        self.became == Became::RunsAgain
-    }
 }
 
 /// Docker labels that the series of containers lack, since there are too many or they are too long.

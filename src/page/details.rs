@@ -2,11 +2,10 @@
 
 use jiff::Timestamp;
 
+use super::Page;
 use super::meaning::words;
 use super::snapshot::{Now, Row};
 use super::text::{Name, Text, shown, utc};
-use super::view::View;
-use super::{Page, href};
 
 /// So long are ids where Docker prints them.
 pub(super) const ID_LETTERS: usize = 12;
@@ -68,12 +67,7 @@ impl Page<'_> {
 
     fn commands(&mut self, row: &Row) {
         let name = Some(&*row.name).filter(|name| is_word(name));
-        let engine = self.snapshot.host.engine;
-        let tool = if engine == "podman" {
-            "podman"
-        } else {
-            "docker"
-        };
+        let tool = self.engine().to_ascii_lowercase();
         let mut lines = Vec::new();
         if row.now == Now::Removed {
             self.html += "<p>It is removed, and its log with it.</p>\n";
@@ -111,11 +105,7 @@ impl Page<'_> {
     fn links(&mut self, row: &Row) {
         self.html += "<p class=\"links\">";
         self.link_to_service(&row.service);
-        let link = href(&View {
-            reason: Some(row.reason),
-            stays: self.view.stays,
-            ..View::default()
-        });
+        let link = self.link_anew(|view| view.reason = Some(row.reason));
         let reason = words(row.reason);
         self.html += &format!("<a href=\"{link}\">all with this reason: {reason}</a>\n");
         if let Some(id) = short_id(&row.id) {
@@ -127,11 +117,7 @@ impl Page<'_> {
     /// Draws a link to all of a service, if it is one.
     pub(super) fn link_to_service(&mut self, service: &str) {
         if !service.is_empty() {
-            let link = href(&View {
-                service: shown(service).into_owned(),
-                stays: self.view.stays,
-                ..View::default()
-            });
+            let link = self.link_anew(|view| view.service = shown(service).into_owned());
             self.html += &format!("<a href=\"{link}\">all of this service</a>\n");
         }
     }

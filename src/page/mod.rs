@@ -93,6 +93,16 @@ impl Page<'_> {
         href(&view)
     }
 
+    /// The URL of the usual view with a change, for an attribute. Whether it is renewed stays as it is.
+    fn link_anew(&self, change: impl FnOnce(&mut View)) -> String {
+        let mut view = View {
+            stays: self.view.stays,
+            ..View::default()
+        };
+        change(&mut view);
+        href(&view)
+    }
+
     /// The URL of the view in which the row with this id is open, and the rest as in that one.
     fn link_to(&self, id: &str, view: View) -> String {
         let view = View {

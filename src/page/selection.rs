@@ -107,7 +107,7 @@ fn sort(rows: &mut [&Row]) {
     rows.sort_unstable_by(|one, other| other.at.cmp(&one.at).then_with(|| one.id.cmp(&other.id)));
 }
 
-/// So many digits of an id are looked for: every other id begins with less of a word such as `db`.
+/// An id is looked for by so many digits at least: words such as `db` would find every other container.
 const ID_DIGITS: usize = 4;
 
 /// Whether an exit has this text somewhere, or an id that begins with it.

@@ -82,14 +82,6 @@ impl View {
         let query = query.finish();
         if query == "?" { String::new() } else { query }
     }
-
-    /// The query of this view with a change: what a link is made of.
-    #[must_use]
-    pub fn with(&self, change: impl FnOnce(&mut Self)) -> String {
-        let mut view = self.clone();
-        change(&mut view);
-        view.query()
-    }
 }
 
 /// What counts of a text that someone has typed.
@@ -163,28 +155,6 @@ mod tests {
         ] {
             assert_eq!(View::parse(query), want, "{query}");
         }
-    }
-
-    #[test]
-    fn links() {
-        let mut view = View::default();
-        assert_eq!(view.query(), "");
-        assert_eq!(view.with(|it| it.failures = true), "?failures");
-        view.text = "\"a b\" & <ü>".to_owned();
-        let want = "?q=%22a+b%22+%26+%3C%C3%BC%3E&page=2";
-        assert_eq!(view.with(|it| it.page = 2), want);
-        view.text.clear();
-        view.reason = Some(Reason::Error);
-        view.down = true;
-        assert_eq!(view.query(), "?reason=error&down");
-        let all_else = view.with(|it| {
-            it.service = "shop/web".to_owned();
-            it.page = 1;
-            it.stays = true;
-            it.open = "5af3".to_owned();
-        });
-        let want = "?service=shop%2Fweb&reason=error&down&refresh=off&open=5af3";
-        assert_eq!(all_else, want);
     }
 
     proptest! {

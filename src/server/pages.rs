@@ -44,13 +44,13 @@ struct Wanted {
 struct Desk {
     /// The newest first.
     kept: VecDeque<(Instant, Wanted, Arc<Text>)>,
-    /// Those that are being rendered, the next first: each by who has asked for it first.
+    /// Those that are to be rendered, in their order: the thread that asked first renders its page.
     waiting: VecDeque<Wanted>,
     /// When the next may be rendered.
     free_at: Option<Instant>,
 }
 
-/// Who is first at the desk makes room for the next at its end, also if the page could not be rendered.
+/// The turn of the first one that waits. When it ends, the next one comes, also if rendering has failed.
 struct Turn<'a> {
     pages: &'a Pages,
     begun: Instant,
@@ -66,8 +66,8 @@ impl PartialEq for Wanted {
 }
 
 impl Pages {
-    /// The page of this view; `gzip`: as a text that is there compressed only. `None` if too many others
-    /// are waited for.
+    /// The page of this view; with `gzip` it can be taken compressed only. `None` if too many others wait
+    /// to be rendered.
     pub(super) fn get(
         &self,
         snapshot: &Arc<Snapshot>,
