@@ -26,7 +26,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use docker_exit_exporter::cgroup::Layout;
-use docker_exit_exporter::deadline::Stream;
+use docker_exit_exporter::deadline::Transport;
 use docker_exit_exporter::engine::{Inspected, listing};
 use docker_exit_exporter::labels::Filter;
 use docker_exit_exporter::ledger::{Asking, EventsCome, Ledger, Now};
@@ -207,7 +207,7 @@ mod http {
                 let (_, mut body) = connection
                     .get("docker", "/", Some(deadline))
                     .expect("a head");
-                body.read_to_end(&mut into, limits::BODY_BYTES)
+                body.read_to_end(&mut into, limits::MAX_BODY_BYTES)
                     .expect("a body");
                 assert_eq!(into.len(), listing.len());
             });
@@ -406,12 +406,12 @@ impl Write for Again<'_> {
     }
 }
 
-impl Stream for Again<'_> {
-    fn read_within(&self, _: Option<Duration>) -> io::Result<()> {
+impl Transport for Again<'_> {
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 
-    fn write_within(&self, _: Option<Duration>) -> io::Result<()> {
+    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 }

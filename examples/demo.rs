@@ -36,7 +36,7 @@ const PACE: Duration = Duration::from_secs(3);
 fn main() -> Result<(), Box<dyn Error>> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     let Command::Serve(mut config) =
-        Command::read(env::args_os().skip(1), |name| env::var_os(name))?
+        Command::parse(env::args_os().skip(1), |name| env::var_os(name))?
     else {
         return Err("the demo only serves".into());
     };

@@ -1,14 +1,14 @@
-//! The cgroup path of a container, which is cAdvisor's label `id`.
+//! The cgroup path of a container: cAdvisor's label `id`.
 
 use crate::engine::Info;
 
-/// How the Engine places its containers in the cgroup tree.
+/// Where the Engine puts its containers in the cgroup tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Layout {
     driver: Driver,
-    podman: bool,
-    /// The user whose systemd has the containers, where the daemon runs without root.
-    user: Option<u32>,
+    is_podman: bool,
+    /// The user of a rootless daemon: its systemd manages the containers.
+    rootless_uid: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,12 +19,11 @@ enum Driver {
 }
 
 impl Layout {
-    /// The layout of an Engine that said this of itself, and whose socket belongs to this user;
-    /// `None` where that does not tell it: without root it is known from systemd alone, and the
-    /// driver `none` makes no cgroups.
+    /// The layout of an Engine, from its `/info` and the owner of its socket. `None` if they do not
+    /// determine it: a rootless daemon must use systemd, and the driver `none` makes no cgroups.
     #[must_use]
     pub fn of(info: &Info, socket_owner: Option<u32>) -> Option<Self> {
-        let (driver, user) = match (info.cgroup_driver.as_str(), info.rootless) {
+        let (driver, rootless_uid) = match (info.cgroup_driver.as_str(), info.rootless) {
             ("systemd", true) => (Driver::Systemd, Some(socket_owner?)),
             ("none", _) | (_, true) => return None,
             ("systemd", false) => (Driver::Systemd, None),
@@ -32,13 +31,13 @@ impl Layout {
         };
         Some(Self {
             driver,
-            podman: info.podman,
-            user,
+            is_podman: info.podman,
+            rootless_uid,
         })
     }
 
-    /// The path of the container `id` whose `HostConfig.CgroupParent` is `parent` (empty for the
-    /// default), as cAdvisor reports it.
+    /// The path of the container `id`, as cAdvisor reports it. `parent` is its
+    /// `HostConfig.CgroupParent`, empty for the default.
     ///
     /// Sources: moby `daemon/oci_linux.go` (`WithCgroups`), runc `libcontainer/cgroups/systemd`
     /// (`ExpandSlice`), podman `libpod/container_internal_linux.go` and `libpod/container.go`.
@@ -46,7 +45,7 @@ impl Layout {
     pub fn path(self, parent: &str, id: &str) -> String {
         match self.driver {
             Driver::Cgroupfs => {
-                let (default, prefix) = if self.podman {
+                let (default, prefix) = if self.is_podman {
                     ("libpod_parent", "libpod-")
                 } else {
                     ("docker", "")
@@ -59,12 +58,12 @@ impl Layout {
                 format!("/{parent}{slash}{prefix}{id}")
             }
             Driver::Systemd => {
-                let (default, prefix) = if self.podman {
+                let (default, prefix) = if self.is_podman {
                     ("machine.slice", "libpod")
                 } else {
                     ("system.slice", "docker")
                 };
-                let (above, default) = match self.user {
+                let (above, default) = match self.rootless_uid {
                     Some(user) => {
                         let above = format!("/user.slice/user-{user}.slice/user@{user}.service");
                         (above, "user.slice")
@@ -79,10 +78,10 @@ impl Layout {
     }
 }
 
-/// The path of a slice, whose name has the names of those above it: `a-b.slice` is
+/// The path of a slice. Its name contains the names of its parents: `a-b.slice` is at
 /// `/a.slice/a-b.slice`.
 fn expand_slice(slice: &str) -> String {
-    // Podman gives some parents as whole paths.
+    // Podman sets some parents as whole paths.
     let (above, slice) = slice.rsplit_once('/').unwrap_or(("", slice));
     let mut path = String::new();
     if !above.is_empty() {

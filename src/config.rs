@@ -1,4 +1,4 @@
-//! Flags and environment, read once and checked; nothing else reads either.
+//! Parses and checks flags and environment variables. No other module reads settings.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -15,14 +15,14 @@ use crate::logging::LogFilter;
 /// What `--help` prints.
 pub const HELP: &str = include_str!("help.txt");
 
-/// What the program was called for.
+/// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Export until told to stop.
+    /// Export until SIGTERM or SIGINT.
     Serve(Config),
-    /// Collect once and print.
+    /// Collect once and print the metrics.
     Once(Config),
-    /// Ask the running exporter whether it is well.
+    /// Check that the running exporter is healthy.
     Healthcheck(Config),
     /// Print [`HELP`].
     Help,
@@ -30,22 +30,22 @@ pub enum Command {
     Version,
 }
 
-/// All settings, valid.
+/// All settings, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where HTTP is served.
+    /// The address that HTTP is served on.
     pub listen: SocketAddr,
     /// Time between full listings.
     pub interval: Duration,
-    /// Where the Engine is.
+    /// The Engine's address.
     pub docker_host: Address,
-    /// How long an exit stays after its container was removed.
+    /// How long an exit is exported after its container is removed.
     pub retention: Duration,
-    /// Which Docker labels are exported.
+    /// The Docker labels to export.
     pub container_labels: Filter,
-    /// Whether the Engine's events are followed.
+    /// Whether to follow the Engine's event stream.
     pub events: bool,
-    /// What is logged, if not what each command logs by itself.
+    /// The log filter; `None` means the default of each command.
     pub log: Option<LogFilter>,
 }
 
@@ -63,29 +63,31 @@ impl Default for Config {
     }
 }
 
-/// A call that cannot be followed, in one line.
+/// Bad arguments or a bad setting, described in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error(String);
+pub struct ConfigError(String);
 
-impl fmt::Display for Error {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for ConfigError {}
 
-impl From<lexopt::Error> for Error {
+impl From<lexopt::Error> for ConfigError {
     fn from(error: lexopt::Error) -> Self {
         Self(format!("{error}; --help lists what there is"))
     }
 }
 
-/// A setting: its variable, its flag (if any) without dashes, what it takes, and how to take it.
 struct Setting {
     variable: &'static str,
+    /// The flag without its dashes.
     flag: Option<&'static str>,
+    /// The valid values, for error messages.
     takes: &'static str,
+    /// Parses a value and stores it.
     set: fn(&mut Config, &str) -> Result<(), String>,
 }
 
@@ -95,7 +97,7 @@ const SETTINGS: [Setting; 10] = [
         flag: Some("port"),
         takes: "a port, 1-65535",
         set: |config, text| {
-            config.listen.set_port(whole(text, 1, 65535)?);
+            config.listen.set_port(parse_whole(text, 1, 65535)?);
             Ok(())
         },
     },
@@ -113,7 +115,7 @@ const SETTINGS: [Setting; 10] = [
         flag: Some("interval"),
         takes: "whole seconds, 1-86400",
         set: |config, text| {
-            config.interval = Duration::from_secs(whole(text, 1, 86400)?);
+            config.interval = Duration::from_secs(parse_whole(text, 1, 86400)?);
             Ok(())
         },
     },
@@ -131,7 +133,7 @@ const SETTINGS: [Setting; 10] = [
         flag: Some("retention"),
         takes: "whole seconds, 0-4294967295",
         set: |config, text| {
-            config.retention = Duration::from_secs(whole(text, 0, u32::MAX.into())?);
+            config.retention = Duration::from_secs(parse_whole(text, 0, u32::MAX.into())?);
             Ok(())
         },
     },
@@ -167,12 +169,12 @@ const SETTINGS: [Setting; 10] = [
             Ok(())
         },
     },
-    refused_with_tls("DOCKER_TLS_VERIFY"),
-    refused_with_tls("DOCKER_CERT_PATH"),
+    tls_variable("DOCKER_TLS_VERIFY"),
+    tls_variable("DOCKER_CERT_PATH"),
 ];
 
-/// A variable that asks Docker's clients for TLS.
-const fn refused_with_tls(variable: &'static str) -> Setting {
+/// A variable that makes Docker's clients use TLS. Every value is an error.
+const fn tls_variable(variable: &'static str) -> Setting {
     Setting {
         variable,
         flag: None,
@@ -184,17 +186,17 @@ const fn refused_with_tls(variable: &'static str) -> Setting {
 }
 
 impl Command {
-    /// Reads the arguments (without the program's name) and the environment, as `variable` gives
-    /// it. Flags win over variables. An empty variable counts as one that is not set, since that is
-    /// what Compose makes of `${UNSET}` — but an empty `CONTAINER_LABELS` lets no label through:
-    /// who meant to hide labels must not show them all.
+    /// Parses the arguments (without the program's name) and the environment, which `variable`
+    /// looks up. Flags win over variables. An empty variable counts as unset, since Compose turns
+    /// `${UNSET}` into one. An empty `CONTAINER_LABELS` is an exception: it exports no label, so
+    /// that labels that should be hidden are not exported.
     ///
     /// # Errors
-    /// [`Error`], naming the variable or flag, the value, and what it takes.
-    pub fn read(
+    /// For a bad flag or a bad value of a flag or variable.
+    pub fn parse(
         arguments: impl IntoIterator<Item = OsString>,
         variable: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, ConfigError> {
         let mut parser = lexopt::Parser::from_args(arguments);
         let (mut once, mut healthcheck) = (false, false);
         let mut flags: [Option<OsString>; SETTINGS.len()] = Default::default();
@@ -227,19 +229,21 @@ impl Command {
             (false, false) => Ok(Self::Serve(config)),
             (true, false) => Ok(Self::Once(config)),
             (false, true) => Ok(Self::Healthcheck(config)),
-            (true, true) => Err(Error("--once and healthcheck exclude each other".into())),
+            (true, true) => Err(ConfigError(
+                "--once and healthcheck exclude each other".into(),
+            )),
         }
     }
 }
 
 impl Setting {
-    fn apply(&self, config: &mut Config, source: &str, value: &OsStr) -> Result<(), Error> {
+    fn apply(&self, config: &mut Config, source: &str, value: &OsStr) -> Result<(), ConfigError> {
         let text = value.to_str().ok_or_else(String::new);
         text.and_then(|text| (self.set)(config, text))
             .map_err(|why| {
                 let because = if why.is_empty() { "" } else { " because " };
-                // Debug, so that the line stays one line whatever is in the value.
-                Error(format!(
+                // Debug escapes line breaks in the value.
+                ConfigError(format!(
                     "{source} cannot be {value:?}{because}{why}; it takes {}",
                     self.takes
                 ))
@@ -247,17 +251,17 @@ impl Setting {
     }
 }
 
-/// A whole number from `least` to `most`: digits only, no sign.
-fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Result<T, String> {
+/// Parses a whole number from `min` to `max`: digits only, no sign.
+fn parse_whole<T: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<T, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.then(|| u64::from_str(text).ok()).flatten();
     number
-        .filter(|number| (least..=most).contains(number))
+        .filter(|number| (min..=max).contains(number))
         .and_then(|number| T::try_from(number).ok())
         .ok_or_else(String::new)
 }
 
-/// An error that says no more than what the setting takes.
+/// An error without a cause.
 fn none<E>(_: E) -> String {
     String::new()
 }
@@ -266,16 +270,16 @@ fn none<E>(_: E) -> String {
 mod tests {
     use super::*;
 
-    fn read(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Command, String> {
+    fn parse(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Command, String> {
         let lookup = |name: &str| {
             let found = variables.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| OsString::from(value))
         };
-        Command::read(arguments.iter().map(OsString::from), lookup).map_err(|error| error.0)
+        Command::parse(arguments.iter().map(OsString::from), lookup).map_err(|error| error.0)
     }
 
     fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Config {
-        match read(arguments, variables) {
+        match parse(arguments, variables) {
             Ok(Command::Serve(config)) => config,
             other => panic!("{other:?}"),
         }
@@ -318,14 +322,14 @@ mod tests {
 
     #[test]
     fn a_variable_is_not_read_where_its_flag_is_given() {
-        assert!(read(&["--port", "3"], &[("EXPORTER_PORT", "bad")]).is_ok());
+        assert!(parse(&["--port", "3"], &[("EXPORTER_PORT", "bad")]).is_ok());
     }
 
     #[test]
     fn empty_variables() {
         let variables: Vec<_> = SETTINGS.iter().map(|it| (it.variable, "")).collect();
         let config = config(&[], &variables);
-        assert!(!config.container_labels.lets_through("any"));
+        assert!(!config.container_labels.allows("any"));
         let unset = Config {
             container_labels: Filter::default(),
             ..config
@@ -363,7 +367,7 @@ mod tests {
             ("DOCKER_TLS_VERIFY", "0"),
             ("DOCKER_CERT_PATH", "/certs"),
         ] {
-            let error = read(&[], &[(variable, value)]).unwrap_err();
+            let error = parse(&[], &[(variable, value)]).unwrap_err();
             let setting = SETTINGS.iter().find(|it| it.variable == variable).unwrap();
             assert!(
                 error.starts_with(&format!("{variable} cannot be {value:?}")),
@@ -372,17 +376,17 @@ mod tests {
             assert!(error.ends_with(setting.takes), "{error}");
             assert_eq!(error.lines().count(), 1);
             if let Some(flag) = setting.flag {
-                let error = read(&[&format!("--{flag}={value}")], &[]).unwrap_err();
+                let error = parse(&[&format!("--{flag}={value}")], &[]).unwrap_err();
                 assert!(error.starts_with(&format!("--{flag} ")), "{error}");
             }
         }
-        let error = read(&[], &[("DOCKER_HOST", "https://docker:2376")]).unwrap_err();
+        let error = parse(&[], &[("DOCKER_HOST", "https://docker:2376")]).unwrap_err();
         assert_eq!(
             error,
             "DOCKER_HOST cannot be \"https://docker:2376\" because https is not supported \
              (no TLS, no SSH, no named pipes); it takes unix:///path or tcp://host:port"
         );
-        let error = read(&[], &[("DOCKER_TLS_VERIFY", "1")]).unwrap_err();
+        let error = parse(&[], &[("DOCKER_TLS_VERIFY", "1")]).unwrap_err();
         assert_eq!(
             error,
             "DOCKER_TLS_VERIFY cannot be \"1\" because there is no TLS here, and a plain connection \
@@ -394,22 +398,22 @@ mod tests {
     fn a_value_that_is_not_text() {
         use std::os::unix::ffi::OsStringExt;
         let lookup = |name: &str| (name == "EVENTS").then(|| OsString::from_vec(vec![0xff]));
-        let error = Command::read([], lookup).unwrap_err();
+        let error = Command::parse([], lookup).unwrap_err();
         assert!(error.0.starts_with("EVENTS cannot be \"\\xFF\""), "{error}");
     }
 
     #[test]
     fn calls() {
-        assert!(matches!(read(&["--once"], &[]), Ok(Command::Once(_))));
+        assert!(matches!(parse(&["--once"], &[]), Ok(Command::Once(_))));
         assert!(matches!(
-            read(&["healthcheck"], &[]),
+            parse(&["healthcheck"], &[]),
             Ok(Command::Healthcheck(_))
         ));
-        assert_eq!(read(&["-h"], &[]), Ok(Command::Help));
-        assert_eq!(read(&["--help"], &[("EVENTS", "bad")]), Ok(Command::Help));
-        assert_eq!(read(&["-V"], &[]), Ok(Command::Version));
+        assert_eq!(parse(&["-h"], &[]), Ok(Command::Help));
+        assert_eq!(parse(&["--help"], &[("EVENTS", "bad")]), Ok(Command::Help));
+        assert_eq!(parse(&["-V"], &[]), Ok(Command::Version));
         assert_eq!(
-            read(&["--version"], &[("DOCKER_TLS_VERIFY", "1")]),
+            parse(&["--version"], &[("DOCKER_TLS_VERIFY", "1")]),
             Ok(Command::Version)
         );
         for bad in [
@@ -420,7 +424,7 @@ mod tests {
             &["--once=yes"],
             &["--once", "healthcheck"],
         ] {
-            let error = read(bad, &[]).unwrap_err();
+            let error = parse(bad, &[]).unwrap_err();
             assert_eq!(error.lines().count(), 1, "{error}");
         }
     }

@@ -1,4 +1,4 @@
-//! Who this process is, which ids it can know, and what a socket file's mode grants to whom.
+//! The ids of this process, its user namespace, and the access that a file's mode grants.
 
 use std::fmt;
 use std::fs::{self, Metadata};
@@ -19,9 +19,9 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Those of this process.
+    /// The credentials of this process.
     #[must_use]
-    pub fn of_this_process() -> Self {
+    pub fn current() -> Self {
         let groups = getgroups().unwrap_or_default();
         Self {
             uid: geteuid().as_raw(),
@@ -30,7 +30,7 @@ impl Credentials {
         }
     }
 
-    /// Whether it is a member of this group.
+    /// Whether `gid` is the effective group or a supplementary one.
     #[must_use]
     pub fn has_group(&self, gid: u32) -> bool {
         self.gid == gid || self.groups.contains(&gid)
@@ -48,24 +48,24 @@ impl fmt::Display for Credentials {
     }
 }
 
-/// The user namespace of this process. Ids that it does not know are shown as the overflow ids.
+/// A user namespace (`user_namespaces(7)`). Ids without a mapping appear as the overflow ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserNamespace {
-    /// The host's own, which knows all ids.
+    /// The host's own, which maps all ids.
     Host,
-    /// One that knows some of them, as with Docker's `userns-remap`.
+    /// A namespace that maps some ids, as with Docker's `userns-remap`.
     Remapped {
-        /// Stands for each user that it does not know.
+        /// Replaces every unmapped user.
         overflow_uid: u32,
-        /// Stands for each group that it does not know.
+        /// Replaces every unmapped group.
         overflow_gid: u32,
     },
 }
 
 impl UserNamespace {
-    /// That of this process; the host's where it cannot be read.
+    /// The namespace of this process, or [`Self::Host`] if `/proc` cannot be read.
     #[must_use]
-    pub fn of_this_process() -> Self {
+    pub fn current() -> Self {
         match fs::read_to_string("/proc/self/uid_map") {
             Ok(map) if !is_identity(&map) => Self::Remapped {
                 overflow_uid: overflow_id("/proc/sys/kernel/overflowuid"),
@@ -75,9 +75,9 @@ impl UserNamespace {
         }
     }
 
-    /// Whether it knows neither the owner nor the group of this file.
+    /// Whether neither the owner nor the group of this file is mapped.
     #[must_use]
-    pub fn is_stranger(self, file: Ownership) -> bool {
+    pub fn is_unmapped(self, file: Ownership) -> bool {
         match self {
             Self::Host => false,
             Self::Remapped {
@@ -88,7 +88,7 @@ impl UserNamespace {
     }
 }
 
-/// Whether this map (`user_namespaces(7)`) is the one of all ids to themselves.
+/// Whether a `uid_map` maps every id to itself.
 fn is_identity(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
@@ -107,12 +107,12 @@ pub struct Ownership {
     pub gid: u32,
     /// Permission bits.
     pub mode: u32,
-    /// It is a socket, not a file or a directory in its place.
+    /// Whether the file is a socket.
     pub is_socket: bool,
 }
 
 impl Ownership {
-    /// That of the file at `path`; `None` if there is none or it cannot be seen.
+    /// Reads the file at `path`; `None` if it does not exist or is not accessible.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         fs::metadata(path)
@@ -120,9 +120,10 @@ impl Ownership {
             .map(|metadata| Self::from(&metadata))
     }
 
-    /// Whether its mode lets this process connect: the kernel looks at one of the three alone.
+    /// Whether the mode lets a process connect. The kernel checks only one of owner, group and
+    /// others.
     #[must_use]
-    pub fn lets_in(self, process: &Credentials) -> bool {
+    pub fn allows(self, process: &Credentials) -> bool {
         if process.uid == self.uid {
             self.mode & 0o200 != 0
         } else if process.has_group(self.gid) {
@@ -132,13 +133,13 @@ impl Ownership {
         }
     }
 
-    /// Whether its group may connect, which takes the right to write.
+    /// Whether the group may connect, which requires write permission.
     #[must_use]
     pub fn group_may_connect(self) -> bool {
         self.mode & 0o020 != 0
     }
 
-    /// Whether everyone may connect.
+    /// Whether others may connect, which requires write permission.
     #[must_use]
     pub fn others_may_connect(self) -> bool {
         self.mode & 0o002 != 0
@@ -233,7 +234,7 @@ mod tests {
                 mode,
                 is_socket: true,
             };
-            assert_eq!(socket.lets_in(&process), want, "{mode:o} {process}");
+            assert_eq!(socket.allows(&process), want, "{mode:o} {process}");
         }
     }
 }

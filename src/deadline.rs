@@ -5,62 +5,56 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// A connected socket whose single reads and writes can be given a time limit.
-pub trait Stream: Read + Write {
-    /// Lets the next reads fail after `timeout`; `None` lets them wait for ever.
+/// A connected socket with timeouts for single reads and writes.
+pub trait Transport: Read + Write {
+    /// Sets the timeout of the next reads; `None` means no timeout.
     ///
     /// # Errors
     /// The operating system's.
-    fn read_within(&self, timeout: Option<Duration>) -> io::Result<()>;
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The same for writes.
+    /// Sets the timeout of the next writes; `None` means no timeout.
     ///
     /// # Errors
     /// The operating system's.
-    fn write_within(&self, timeout: Option<Duration>) -> io::Result<()>;
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 }
 
-impl Stream for UnixStream {
-    fn read_within(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_read_timeout(timeout)
+impl Transport for UnixStream {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        UnixStream::set_read_timeout(self, timeout)
     }
 
-    fn write_within(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_write_timeout(timeout)
-    }
-}
-
-impl Stream for TcpStream {
-    fn read_within(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_read_timeout(timeout)
-    }
-
-    fn write_within(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_write_timeout(timeout)
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        UnixStream::set_write_timeout(self, timeout)
     }
 }
 
-impl<S: Stream + ?Sized> Stream for Box<S> {
-    fn read_within(&self, timeout: Option<Duration>) -> io::Result<()> {
-        (**self).read_within(timeout)
+impl Transport for TcpStream {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        TcpStream::set_read_timeout(self, timeout)
     }
 
-    fn write_within(&self, timeout: Option<Duration>) -> io::Result<()> {
-        (**self).write_within(timeout)
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        TcpStream::set_write_timeout(self, timeout)
     }
 }
 
-/// A stream whose every read and write ends at one moment, however the bytes trickle.
+/// A stream whose reads and writes all fail after one absolute deadline. A slow drip of bytes does
+/// not extend it.
 #[derive(Debug)]
-pub struct Deadline<S> {
+pub struct DeadlineStream<S> {
     stream: S,
-    at: Option<Instant>,
+    deadline: Option<Instant>,
 }
 
-impl<S: Stream> Deadline<S> {
-    /// Wraps a stream; until [`Deadline::set`] it has no deadline.
+impl<S: Transport> DeadlineStream<S> {
+    /// Wraps a stream, without a deadline at first.
     pub fn new(stream: S) -> Self {
-        Self { stream, at: None }
+        Self {
+            stream,
+            deadline: None,
+        }
     }
 
     /// The stream itself.
@@ -68,33 +62,33 @@ impl<S: Stream> Deadline<S> {
         &self.stream
     }
 
-    /// Moves the deadline; `None` takes it away.
-    pub fn set(&mut self, at: Option<Instant>) {
-        self.at = at;
+    /// Replaces the deadline; `None` removes it.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
     }
 
-    /// The time that is left: `None` without a deadline, an error once it has passed.
-    fn left(&self) -> io::Result<Option<Duration>> {
-        let Some(at) = self.at else {
+    /// The time left: `None` without a deadline, an error after it.
+    fn time_left(&self) -> io::Result<Option<Duration>> {
+        let Some(deadline) = self.deadline else {
             return Ok(None);
         };
-        match at.checked_duration_since(Instant::now()) {
+        match deadline.checked_duration_since(Instant::now()) {
             None | Some(Duration::ZERO) => Err(io::ErrorKind::TimedOut.into()),
             left => Ok(left),
         }
     }
 }
 
-impl<S: Stream> Read for Deadline<S> {
+impl<S: Transport> Read for DeadlineStream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.read_within(self.left()?)?;
+        self.stream.set_read_timeout(self.time_left()?)?;
         self.stream.read(buffer)
     }
 }
 
-impl<S: Stream> Write for Deadline<S> {
+impl<S: Transport> Write for DeadlineStream<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write_within(self.left()?)?;
+        self.stream.set_write_timeout(self.time_left()?)?;
         self.stream.write(bytes)
     }
 
@@ -115,8 +109,8 @@ mod tests {
                 std::thread::yield_now();
             }
         });
-        let mut stream = Deadline::new(ours);
-        stream.set(Some(Instant::now() + Duration::from_millis(30)));
+        let mut stream = DeadlineStream::new(ours);
+        stream.set_deadline(Some(Instant::now() + Duration::from_millis(30)));
         let error = loop {
             if let Err(error) = stream.read(&mut [0; 1]) {
                 break error;
@@ -130,8 +124,8 @@ mod tests {
     #[test]
     fn silence_ends_at_the_deadline() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let mut stream = Deadline::new(ours);
-        stream.set(Some(Instant::now() + Duration::from_millis(20)));
+        let mut stream = DeadlineStream::new(ours);
+        stream.set_deadline(Some(Instant::now() + Duration::from_millis(20)));
         let error = stream.read(&mut [0; 1]).unwrap_err();
         assert!(is_timeout(&error), "{error}");
     }

@@ -1,4 +1,4 @@
-//! The threads of the running exporter: the server's and the collector's.
+//! Starts the threads of the exporter: the server's and the collector's.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::publication::Publication;
 use crate::server;
 use crate::telemetry::Telemetry;
 
-/// Starts everything; it runs until the process ends. If one of the collector's threads fails, the
-/// process ends with status 1: an exporter that no longer collects must not look alive.
+/// Starts all threads and returns. They run until the process ends. If one of them ends, the
+/// process exits with status 1: an exporter that no longer collects must not look healthy.
 ///
 /// # Errors
 /// If a thread cannot be started.
@@ -31,16 +31,16 @@ pub fn start(config: &Config, listener: TcpListener) -> io::Result<()> {
 fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = thread::Builder::new().name(name.into());
     let run = move || {
-        let _end = EndProcess(name);
+        let _guard = ExitOnDrop(name);
         run();
     };
     thread.spawn(run).map(drop)
 }
 
-/// Ends the process when its thread does.
-struct EndProcess(&'static str);
+/// Ends the process when it is dropped, also by a panic.
+struct ExitOnDrop(&'static str);
 
-impl Drop for EndProcess {
+impl Drop for ExitOnDrop {
     fn drop(&mut self) {
         log::error!("the {} has failed", self.0);
         process::exit(1);

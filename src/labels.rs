@@ -6,11 +6,11 @@ use std::str::FromStr;
 
 use crate::engine::Labels;
 
-/// The keys of the Docker labels by which Swarm and Compose tell whose container it is.
+/// Keys of the Docker labels that have a meaning here.
 pub mod keys {
-    /// The stack of a Swarm service, if it is of one.
+    /// The stack of a Swarm service, if it has one.
     pub const STACK: &str = "com.docker.stack.namespace";
-    /// The name of a Swarm service, its stack included.
+    /// The name of a Swarm service, with its stack as prefix.
     pub const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
     /// The id of a Swarm service.
     pub const SWARM_SERVICE_ID: &str = "com.docker.swarm.service.id";
@@ -18,18 +18,18 @@ pub mod keys {
     pub const SWARM_TASK: &str = "com.docker.swarm.task.name";
     /// The Compose project.
     pub const COMPOSE_PROJECT: &str = "com.docker.compose.project";
-    /// The Compose service, which is unique in its project alone.
+    /// The Compose service, unique within its project.
     pub const COMPOSE_SERVICE: &str = "com.docker.compose.service";
     /// The number of a container of a Compose service.
     pub const COMPOSE_NUMBER: &str = "com.docker.compose.container-number";
-    /// `True` of a container of `docker compose run`.
+    /// `True` for a container of `docker compose run`.
     pub const COMPOSE_ONEOFF: &str = "com.docker.compose.oneoff";
-    /// `true` of a container that is to have no series, and whose exits are not to be counted.
+    /// `true` for a container without series, whose exits are not counted.
     pub const IGNORE: &str = "docker-exit-exporter.ignore";
-    /// The codes, separated by commas, with which a container ends when all is well.
+    /// Exit codes that are not failures, separated by commas.
     pub const EXPECTED_CODES: &str = "docker-exit-exporter.expected-codes";
 
-    /// All of these. However many others there are, they are read.
+    /// All keys above. They are read however many labels a container has.
     pub const ALL: [&str; 10] = [
         STACK,
         SWARM_SERVICE,
@@ -43,27 +43,27 @@ pub mod keys {
         EXPECTED_CODES,
     ];
 
-    /// Labels with these keys hide attributes of events, whatever their values are.
+    /// Labels with these keys overwrite attributes of events, with any value.
     pub const HIDE_ATTRIBUTES: [&str; 3] = ["exitCode", "signal", "execDuration"];
 }
 
-/// What the Docker labels of a container take in each of its series, in bytes, at most. They stand in up
-/// to eight series, and anyone who makes an image can give it labels of any length: of 300 such containers
-/// the text, once more compressed, is to stay under 32 MiB, even if nothing in it can be compressed.
+/// The Docker labels of a container in one series, in bytes. An image can have labels of any length,
+/// and a container has up to eight series. The text of 300 such containers and its compressed copy
+/// stay under 32 MiB, even if the labels do not compress.
 pub const MAX_BYTES: usize = 6 * 1024;
 
-/// One of [`keys::ALL`] takes so many at most if it is to come before all others. The names of services
-/// are far shorter.
-const FIRST_BYTES: usize = 600;
+/// A label of [`keys::ALL`] has priority over others up to this size. Names of services are far
+/// shorter.
+const MAX_PRIORITY_BYTES: usize = 600;
 
-const _: () = assert!(keys::ALL.len() * FIRST_BYTES <= MAX_BYTES);
+const _: () = assert!(keys::ALL.len() * MAX_PRIORITY_BYTES <= MAX_BYTES);
 
-/// What stands before the key of a Docker label in a series.
+/// The prefix of a Docker label's name in a series, as in cAdvisor.
 const PREFIX: &str = "container_label_";
 
-/// Which Docker labels become series labels: the value of `CONTAINER_LABELS`.
+/// Selects the Docker labels that become series labels: the value of `CONTAINER_LABELS`.
 ///
-/// The last pattern that matches a key decides; a key that none matches is left out.
+/// The last pattern that matches a key decides. A key that matches none is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
     patterns: Vec<Pattern>,
@@ -71,28 +71,28 @@ pub struct Filter {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pattern {
-    exclude: bool,
+    is_exclusion: bool,
     glob: String,
 }
 
 impl Filter {
     /// Whether the label with this key is exported.
     #[must_use]
-    pub fn lets_through(&self, key: &str) -> bool {
+    pub fn allows(&self, key: &str) -> bool {
         let decisive = self.patterns.iter().rev();
         decisive
             .into_iter()
-            .find(|pattern| matches(&pattern.glob, key))
-            .is_some_and(|pattern| !pattern.exclude)
+            .find(|pattern| glob_matches(&pattern.glob, key))
+            .is_some_and(|pattern| !pattern.is_exclusion)
     }
 }
 
 impl Default for Filter {
-    /// Every label.
+    /// Allows every label.
     fn default() -> Self {
         Self {
             patterns: vec![Pattern {
-                exclude: false,
+                is_exclusion: false,
                 glob: "*".into(),
             }],
         }
@@ -108,11 +108,11 @@ impl FromStr for Filter {
         let patterns: Vec<_> = patterns
             .map(|pattern| match pattern.strip_prefix('!') {
                 Some(glob) => Pattern {
-                    exclude: true,
+                    is_exclusion: true,
                     glob: glob.to_owned(),
                 },
                 None => Pattern {
-                    exclude: false,
+                    is_exclusion: false,
                     glob: pattern.to_owned(),
                 },
             })
@@ -128,16 +128,16 @@ impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, pattern) in self.patterns.iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };
-            let not = if pattern.exclude { "!" } else { "" };
+            let not = if pattern.is_exclusion { "!" } else { "" };
             write!(f, "{comma}{not}{}", pattern.glob)?;
         }
         Ok(())
     }
 }
 
-/// Whether `text` has the form of `glob`, in which `*` stands for any text. Takes time in
-/// proportion to the product of the two lengths at worst.
-fn matches(glob: &str, text: &str) -> bool {
+/// Whether `text` matches `glob`, in which `*` stands for any text. The worst case takes time
+/// proportional to the product of both lengths.
+fn glob_matches(glob: &str, text: &str) -> bool {
     let mut parts = glob.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {
@@ -155,31 +155,31 @@ fn matches(glob: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// What the Docker labels of a container make of the label block of its series.
+/// The Docker labels of a container, rendered for the label block of its series.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct DockerLabels {
-    /// They, as they stand in each series.
+    /// The rendered labels, separated by commas.
     pub text: String,
-    /// How many do not stand there, since there are too many of them, or they are too long.
+    /// The number of labels left out because they are too many or too long.
     pub left_out: usize,
 }
 
 impl DockerLabels {
-    /// The labels that the filter lets through, sorted by name; those with an empty value are left out,
-    /// since that is what Prometheus does. They take no more than [`MAX_BYTES`]: those that tell whose
-    /// container it is come first, and the others in the order of their names.
+    /// Renders the labels that the filter allows, sorted by name. Labels with an empty value are
+    /// skipped, since Prometheus treats them as absent. The text has at most [`MAX_BYTES`]:
+    /// [`keys::ALL`] have priority, and the others follow in order of their names.
     #[must_use]
     pub fn new(labels: &Labels, filter: &Filter) -> Self {
         let mut named = BTreeMap::new();
-        // Sorted by the bytes of their keys, so that of two that collide the first wins, every time.
+        // Labels are sorted by key, so the same one of two that collide always wins.
         for (key, value) in labels.iter() {
-            if !value.is_empty() && filter.lets_through(key) {
+            if !value.is_empty() && filter.allows(key) {
                 let label = || (sample_bytes(key, value), key.as_str(), value.as_str());
                 named.entry(series_label(key)).or_insert_with(label);
             }
         }
         let comes_first =
-            |bytes: usize, key: &str| bytes <= FIRST_BYTES && keys::ALL.contains(&key);
+            |bytes: usize, key: &str| bytes <= MAX_PRIORITY_BYTES && keys::ALL.contains(&key);
         let first = named
             .values()
             .filter(|(bytes, key, _)| comes_first(*bytes, key));
@@ -200,8 +200,8 @@ impl DockerLabels {
         taken
     }
 
-    /// The label block of a container, without braces: what stands in each of its series. `docker` is what
-    /// its Docker labels make of it.
+    /// The label block of a container's series, without braces. `docker` is the text of its Docker
+    /// labels.
     #[must_use]
     pub fn block(docker: &str, id: &str, image: &str, name: &str) -> String {
         let mut text = docker.to_owned();
@@ -212,14 +212,14 @@ impl DockerLabels {
     }
 }
 
-/// What a Docker label takes in a sample, with its comma.
+/// The bytes of a Docker label in a series, with its comma.
 fn sample_bytes(key: &str, value: &str) -> usize {
     let escapes = value.matches(['\\', '"', '\n']).count();
     PREFIX.len() + key.len() + value.len() + escapes + r#",="""#.len()
 }
 
-/// Appends `,name="value"` to a label block, without the comma at its start; nothing if the value
-/// is empty.
+/// Appends `name="value"` to a label block, after a comma if the block is not empty. Skips an empty
+/// value.
 pub fn push_label(block: &mut String, name: &str, value: &str) {
     if value.is_empty() {
         return;
@@ -233,7 +233,7 @@ pub fn push_label(block: &mut String, name: &str, value: &str) {
     block.push('"');
 }
 
-/// A Docker label's key as cAdvisor names it.
+/// The name that cAdvisor gives to a Docker label in a series.
 pub(crate) fn series_label(key: &str) -> String {
     let mut name = String::with_capacity(PREFIX.len() + key.len());
     name.push_str(PREFIX);
@@ -245,7 +245,7 @@ pub(crate) fn series_label(key: &str) -> String {
     name
 }
 
-/// Appends a label's value, escaped as the text format wants it.
+/// Appends a label's value, escaped as the Prometheus text format requires.
 fn escape_into(text: &mut String, value: &str) {
     for letter in value.chars() {
         match letter {
@@ -294,7 +294,7 @@ mod tests {
             ("A", "a", false),
         ] {
             let filter: Filter = filter.parse().unwrap();
-            assert_eq!(filter.lets_through(key), want, "{filter} {key}");
+            assert_eq!(filter.allows(key), want, "{filter} {key}");
         }
         assert!("*,!".parse::<Filter>().is_err());
     }
@@ -354,7 +354,7 @@ mod tests {
         let service = text(keys::SWARM_SERVICE, "web");
         let filter = |text: &str| text.parse::<Filter>().unwrap();
         for (labels, filter, left_out, has) in [
-            // 59 of 104 bytes fit into 6,144, or 58 and the service with 52.
+            // 59 labels of 104 bytes fit into 6,144 bytes, or 58 and the service with 52.
             (
                 all().map(named).collect::<Vec<_>>(),
                 filter("*"),
@@ -374,7 +374,7 @@ mod tests {
                 942,
                 "service_name=\"web\"",
             ),
-            // What does not fit makes no shorter one behind it go.
+            // A label that does not fit does not displace shorter ones after it.
             (
                 ["a", "b", "c", "d", "e"]
                     .map(|key| text(key, &long))
@@ -385,7 +385,7 @@ mod tests {
                 1,
                 "_f=\"x\"",
             ),
-            // One of a service that is too long waits for its turn.
+            // A service's label that is too long has no priority.
             (
                 [
                     (keys::SWARM_TASK, &long),
@@ -401,7 +401,7 @@ mod tests {
                 1,
                 "_c=\"",
             ),
-            // A key is as long as a value, and an escape takes two bytes.
+            // Keys count like values, and an escape takes two bytes.
             (vec![text(&"k".repeat(9000), "x")], filter("*"), 1, ""),
             (
                 ["a", "b", "c", "d", "e"]

@@ -1,4 +1,5 @@
-//! What is logged: `RUST_LOG`, checked before `env_logger` takes any word for the name of a module.
+//! The log and its filter, `RUST_LOG`. The filter is checked here because `env_logger` takes every
+//! unknown word for the name of a module.
 
 use std::io::Write;
 use std::str::FromStr;
@@ -7,11 +8,11 @@ use log::LevelFilter;
 
 use crate::one_line::OneLine;
 
-/// The crates that log here.
+/// The crates whose modules a filter can name.
 const CRATES: [&str; 2] = ["docker_exit_exporter", "tiny_http"];
 
-/// A filter in `env_logger`'s syntax: levels, `module=level`, and `/text` at its end to log only
-/// messages with that text.
+/// A filter in `env_logger`'s syntax: levels and `module=level`, separated by commas. `/text` at
+/// the end limits the log to messages that contain the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 
@@ -37,7 +38,7 @@ impl FromStr for LogFilter {
     }
 }
 
-/// Whether this is a level, a module, or a module with its level.
+/// Whether a word is a level, a module, or `module=level`.
 fn is_directive(word: &str) -> bool {
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
     match word.split_once('=') {
@@ -51,17 +52,17 @@ fn is_module(name: &str) -> bool {
     CRATES.contains(&root)
 }
 
-/// Starts the log, with this level where there is no filter.
-pub fn start(filter: Option<&LogFilter>, default: LevelFilter) {
+/// Starts logging to standard error. Without a filter, `default` is the level.
+pub fn init(filter: Option<&LogFilter>, default: LevelFilter) {
     builder(filter, default).init();
 }
 
 fn builder(filter: Option<&LogFilter>, default: LevelFilter) -> env_logger::Builder {
     let mut builder = env_logger::Builder::new();
-    // It logs as errors what is none here. Who names it still gets that.
+    // tiny_http logs errors that are normal here. A filter that names it shows them.
     builder.filter_module("tiny_http", LevelFilter::Off);
     builder.format(|line, record| {
-        // One record is one line, whatever is in it.
+        // One record is always one line.
         let (time, level, target) = (line.timestamp(), record.level(), record.target());
         let text = record.args().to_string();
         let text = OneLine::record(&text);

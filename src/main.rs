@@ -1,4 +1,4 @@
-//! The program: settings, privileges, threads, signals, and what it ends with.
+//! The program: command line, privileges, signals and exit codes.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -15,16 +15,16 @@ use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// The call, or a setting, is bad. Not of `healthcheck`: Docker keeps 2 for itself there.
-const BAD_CALL: u8 = 2;
+/// The exit code for bad arguments or settings. `healthcheck` exits with 1, since Docker reserves 2.
+const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let command = match Command::read(env::args_os().skip(1), |name| env::var_os(name)) {
+    let command = match Command::parse(env::args_os().skip(1), |name| env::var_os(name)) {
         Ok(command) => command,
         Err(error) => {
-            complain(&error.to_string());
+            print_error(&error.to_string());
             let healthcheck = env::args_os().any(|argument| argument == "healthcheck");
-            return ExitCode::from(if healthcheck { 1 } else { BAD_CALL });
+            return ExitCode::from(if healthcheck { 1 } else { EXIT_USAGE });
         }
     };
     let result = match command {
@@ -35,33 +35,33 @@ fn main() -> ExitCode {
             env!("CARGO_PKG_VERSION"),
             "\n"
         )),
-        Command::Healthcheck(config) => healthcheck::ask(config.listen),
+        Command::Healthcheck(config) => healthcheck::check(config.listen),
         Command::Once(config) => {
-            // Standard error is for the one line that says why there are no metrics.
-            logging::start(config.log.as_ref(), LevelFilter::Off);
+            // Standard error has one line at most: why there are no metrics.
+            logging::init(config.log.as_ref(), LevelFilter::Off);
             once(&config)
         }
         Command::Serve(config) => {
-            logging::start(config.log.as_ref(), LevelFilter::Info);
+            logging::init(config.log.as_ref(), LevelFilter::Info);
             serve(&config)
         }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-/// Not `eprintln!`: it panics where nobody can be told.
-fn complain(error: &str) {
+/// Writes an error to standard error. `eprintln!` panics if that is closed.
+fn print_error(error: &str) {
     let _ = writeln!(io::stderr(), "docker-exit-exporter: {error}");
 }
 
 fn print(text: &str) -> Result<(), String> {
-    // Not `print!`: it panics where the reader has left, as in `--once | head`.
+    // `print!` panics if the reader has left, as in `--once | head`.
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     match written {
@@ -80,7 +80,7 @@ fn once(config: &Config) -> Result<(), String> {
 }
 
 fn serve(config: &Config) -> Result<(), String> {
-    // Before anything can take long, since PID 1 ignores what it does not handle.
+    // First of all: as PID 1, the process ignores signals that it does not handle.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
     privileges::drop_root(&config.docker_host, &mut signals)?;
     let listener = TcpListener::bind(config.listen)

@@ -1,68 +1,67 @@
-//! Texts from an Engine, or a proxy before it, as they may stand in an error and in the log: short, on one
-//! line, and with nothing in them that cannot be seen or that turns the line around.
+//! Makes texts from an Engine or a proxy safe for errors and log lines: short, on one line, and
+//! without invisible characters.
 
 use std::fmt::{self, Display, Write};
 
-/// So many letters of one text stand in an error or a line of the log.
-pub const TEXT_LETTERS: usize = 300;
+/// The longest text in an error or log line, in characters.
+pub const MAX_TEXT_CHARS: usize = 300;
 
-/// So many letters has a line of the log. The longest that are meant have a few texts of
-/// [`TEXT_LETTERS`].
-pub const RECORD_LETTERS: usize = 4 * 1024;
+/// The longest log line, in characters. It has room for several texts of [`MAX_TEXT_CHARS`].
+pub const MAX_RECORD_CHARS: usize = 4 * 1024;
 
-/// A text on one line. What cannot be seen is spelled out, and what is longer than that ends in `…`.
+/// Displays a text on one line. Invisible characters are escaped. A text over the limit is cut and
+/// ends in `…`.
 #[derive(Debug, Clone, Copy)]
 pub struct OneLine<'a> {
     text: &'a str,
-    most: usize,
+    max_chars: usize,
 }
 
 impl<'a> OneLine<'a> {
-    /// A text for an error or a line of the log, cut at [`TEXT_LETTERS`].
+    /// A text inside an error or log line, cut at [`MAX_TEXT_CHARS`].
     #[must_use]
     pub fn new(text: &'a str) -> Self {
-        let most = TEXT_LETTERS;
-        Self { text, most }
+        Self::truncated(text, MAX_TEXT_CHARS)
     }
 
-    /// A text of so many letters at most.
-    #[must_use]
-    pub fn within(text: &'a str, most: usize) -> Self {
-        Self { text, most }
-    }
-
-    /// A line of the log as a whole, cut at [`RECORD_LETTERS`].
+    /// A whole log line, cut at [`MAX_RECORD_CHARS`].
     #[must_use]
     pub fn record(text: &'a str) -> Self {
-        let most = RECORD_LETTERS;
-        Self { text, most }
+        Self::truncated(text, MAX_RECORD_CHARS)
+    }
+
+    /// A text cut at `max_chars` characters.
+    #[must_use]
+    pub fn truncated(text: &'a str, max_chars: usize) -> Self {
+        Self { text, max_chars }
     }
 }
 
 impl Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut room = self.most;
-        for letter in self.text.chars() {
-            let spelled = is_unseen(letter).then(|| letter.escape_default());
-            let length = spelled.as_ref().map_or(1, ExactSizeIterator::len);
-            if length > room {
+        let mut chars_left = self.max_chars;
+        for char in self.text.chars() {
+            let escaped = is_invisible(char).then(|| char.escape_default());
+            let length = escaped.as_ref().map_or(1, ExactSizeIterator::len);
+            if length > chars_left {
                 return f.write_char('…');
             }
-            room -= length;
-            match spelled {
-                Some(spelled) => write!(f, "{spelled}")?,
-                None => f.write_char(letter)?,
+            chars_left -= length;
+            match escaped {
+                Some(escaped) => write!(f, "{escaped}")?,
+                None => f.write_char(char)?,
             }
         }
         Ok(())
     }
 }
 
-/// Whether a letter is not seen itself: controls, line breaks with them, and what sets the direction.
+/// Whether a character is invisible: control characters, line breaks, zero-width characters and
+/// marks that change the direction of text.
 #[must_use]
-pub fn is_unseen(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter,
+pub fn is_invisible(char: char) -> bool {
+    char.is_control()
+        || matches!(char,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e007f}')
@@ -92,7 +91,7 @@ mod tests {
             ("\u{2066}\u{2069}".into(), r"\u{2066}\u{2069}".into()),
             (letters(300), letters(300)),
             (letters(301), letters(300) + "…"),
-            // What is spelled out counts as it is written, and is not cut in its middle.
+            // An escape counts with its full length and is never cut.
             (letters(298) + "\n", letters(298) + r"\n"),
             (letters(299) + "\n", letters(299) + "…"),
             ("\u{202e}".repeat(100), r"\u{202e}".repeat(37) + "…"),
@@ -104,7 +103,7 @@ mod tests {
     #[test]
     fn a_line_of_the_log_may_be_longer() {
         let line = OneLine::record(&"x".repeat(10_000)).to_string();
-        assert_eq!(line.chars().count(), RECORD_LETTERS + 1);
+        assert_eq!(line.chars().count(), MAX_RECORD_CHARS + 1);
         assert_eq!(OneLine::record("a\nb").to_string(), r"a\nb");
     }
 }

@@ -1,7 +1,7 @@
 //! The standard `process_*` metrics, from `/proc/self`.
 //!
-//! The `prometheus` crate has a collector of its own, which counts whole seconds of CPU: of a
-//! program that takes a few milliseconds a minute it would show nothing for hours.
+//! The collector of the `prometheus` crate counts whole seconds of CPU. This program uses a few
+//! milliseconds a minute, so it would show nothing for hours.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,15 +10,15 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, IntGauge};
 
-/// Clock ticks in a second as `/proc` counts them: `USER_HZ`, fixed at 100 on Linux.
+/// Clock ticks per second in `/proc`: `USER_HZ`, fixed at 100 on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Reads `/proc/self` at each scrape. What cannot be read keeps its last value.
+/// Reads `/proc/self` at each scrape. A value that cannot be read keeps its last state.
 ///
-/// When the process started is not read from there: `ProcSubset=pid` hides the uptime of the host
-/// that this would take, and lxcfs shows another one. It is the time at which this was made.
+/// The start time is the time of [`ProcessMetrics::new`]. Computing it from `/proc` needs the
+/// host's uptime, which `ProcSubset=pid` hides and lxcfs changes.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub(crate) struct ProcessMetrics {
     cpu_seconds: Counter,
     open_fds: IntGauge,
     max_fds: IntGauge,
@@ -28,8 +28,8 @@ pub(crate) struct Process {
     threads: IntGauge,
 }
 
-impl Process {
-    /// Those of a process that has just started.
+impl ProcessMetrics {
+    /// The metrics of a process that starts now.
     pub(crate) fn new() -> prometheus::Result<Self> {
         let start_seconds = IntGauge::new(
             "process_start_time_seconds",
@@ -75,11 +75,11 @@ impl Process {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         if let Some(ticks) = cpu_ticks(&read("/proc/self/stat")) {
             let seconds = ticks / TICKS_PER_SECOND;
-            // Two scrapes at a time must not make it go back.
+            // Concurrent scrapes must not decrease the counter.
             self.cpu_seconds
                 .inc_by((seconds - self.cpu_seconds.get()).max(0.0));
         }
-        // The clock was set back since: a start in the future would be wrong for sure.
+        // The clock may have been set back. The start must not be in the future.
         let start = self.start_seconds.get().min(now());
         self.start_seconds.set(start);
         let status = read("/proc/self/status");
@@ -96,14 +96,14 @@ impl Process {
             self.max_fds.set(i64::try_from(limit).unwrap_or(i64::MAX));
         }
         if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-            // One is open for this look itself.
+            // Reading the directory opens one more.
             let count = entries.count().saturating_sub(1);
             self.open_fds.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 }
 
-impl Collector for Process {
+impl Collector for ProcessMetrics {
     fn desc(&self) -> Vec<&Desc> {
         let parts = self.parts().into_iter();
         parts.flat_map(Collector::desc).collect()
@@ -116,15 +116,15 @@ impl Collector for Process {
     }
 }
 
-/// How many files this process may have open.
+/// The limit of open files of this process.
 pub(crate) fn max_descriptors() -> Option<usize> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let limit = number_after(&limits, "Max open files")?;
     usize::try_from(limit).ok()
 }
 
-/// How many threads there may be in this process, as far as a limit on them is known: that of its
-/// cgroup, as seen in a container of its own, or that of its user.
+/// The known limit of threads of this process: the lower of its cgroup's (as seen inside a
+/// container) and its user's.
 pub(crate) fn max_threads() -> Option<usize> {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let of_user = number_after(&limits, "Max processes").and_then(|it| usize::try_from(it).ok());
@@ -138,14 +138,14 @@ pub(crate) fn max_threads() -> Option<usize> {
 
 /// CPU time in ticks, from the text of `/proc/PID/stat` (proc(5)).
 fn cpu_ticks(stat: &str) -> Option<f64> {
-    // The second field is the program's name in parentheses and may hold anything.
+    // The second field is the program's name in parentheses, with any characters.
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
     Some(field(14)? + field(15)?)
 }
 
-/// Seconds since 1970.
+/// The Unix time in seconds.
 fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn this_process_has_all_seven() {
-        let process = Process::new().unwrap();
+        let process = ProcessMetrics::new().unwrap();
         let families = process.collect();
         assert_eq!(families.len(), 7);
         assert!(process.resident_bytes.get() > 0);
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_start_is_never_in_the_future() {
-        let process = Process::new().unwrap();
+        let process = ProcessMetrics::new().unwrap();
         process.start_seconds.set(now() + 3600);
         process.collect();
         assert!(process.start_seconds.get() <= now());

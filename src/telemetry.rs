@@ -5,7 +5,7 @@ use prometheus::{
 };
 
 use crate::engine::Action;
-use crate::process::Process;
+use crate::process::ProcessMetrics;
 
 /// What the exporter counts and measures of itself. Clones share their values.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl Telemetry {
     fn try_new() -> prometheus::Result<Self> {
         let registry = Registry::new_custom(Some("docker_exit_exporter".into()), None)?;
         let process = Registry::new();
-        process.register(Box::new(Process::new()?))?;
+        process.register(Box::new(ProcessMetrics::new()?))?;
         let build = IntGaugeVec::new(
             Opts::new("build_info", "The running version; always 1."),
             &["version", "arch"],

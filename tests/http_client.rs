@@ -7,8 +7,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use docker_exit_exporter::deadline::Stream;
-use docker_exit_exporter::http::{Connection, Error, Head, limits};
+use docker_exit_exporter::deadline::Transport;
+use docker_exit_exporter::http::{Connection, Head, HttpError, limits};
 
 /// Plays bytes, at most `piece` at a time, and forgets what is sent.
 struct Recorded<'a> {
@@ -35,12 +35,12 @@ impl Write for Recorded<'_> {
     }
 }
 
-impl Stream for Recorded<'_> {
-    fn read_within(&self, _: Option<Duration>) -> io::Result<()> {
+impl Transport for Recorded<'_> {
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 
-    fn write_within(&self, _: Option<Duration>) -> io::Result<()> {
+    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 }
@@ -66,12 +66,12 @@ impl Write for Script {
     }
 }
 
-impl Stream for Script {
-    fn read_within(&self, _: Option<Duration>) -> io::Result<()> {
+impl Transport for Script {
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 
-    fn write_within(&self, _: Option<Duration>) -> io::Result<()> {
+    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 }
@@ -79,7 +79,7 @@ impl Stream for Script {
 /// The body of what these reads bring.
 fn body_of<const READS: usize>(
     reads: [Result<&'static str, ErrorKind>; READS],
-) -> Result<String, Error> {
+) -> Result<String, HttpError> {
     let mut connection = Connection::new(Script(reads.into()));
     let (_, mut body) = connection.get("docker", "/", None)?;
     let mut text = Vec::new();
@@ -90,7 +90,11 @@ fn body_of<const READS: usize>(
 const WHOLE: usize = usize::MAX;
 
 /// The answer as the client reads it, and whether the connection can be used again.
-fn read_up_to(bytes: &[u8], piece: usize, limit: usize) -> Result<(Head, Vec<u8>, bool), Error> {
+fn read_up_to(
+    bytes: &[u8],
+    piece: usize,
+    limit: usize,
+) -> Result<(Head, Vec<u8>, bool), HttpError> {
     let mut connection = Connection::new(Recorded { bytes, piece });
     let (head, mut body) = connection.get("docker", "/", None)?;
     let mut text = Vec::new();
@@ -98,11 +102,11 @@ fn read_up_to(bytes: &[u8], piece: usize, limit: usize) -> Result<(Head, Vec<u8>
     Ok((head, text, connection.is_idle()))
 }
 
-fn read(bytes: &[u8], piece: usize) -> Result<(Head, Vec<u8>, bool), Error> {
-    read_up_to(bytes, piece, limits::BODY_BYTES)
+fn read(bytes: &[u8], piece: usize) -> Result<(Head, Vec<u8>, bool), HttpError> {
+    read_up_to(bytes, piece, limits::MAX_BODY_BYTES)
 }
 
-fn body(bytes: &str) -> Result<String, Error> {
+fn body(bytes: &str) -> Result<String, HttpError> {
     read(bytes.as_bytes(), WHOLE).map(|(_, body, _)| String::from_utf8(body).unwrap())
 }
 
@@ -168,7 +172,7 @@ fn no_answer_that_is_cut_off_passes_for_a_whole_one() {
             let result = read(&bytes[..end], WHOLE);
             let in_answer = end > 0;
             assert!(
-                matches!(result, Err(Error::Closed { in_answer: it }) if it == in_answer),
+                matches!(result, Err(HttpError::Closed { in_response: it }) if it == in_answer),
                 "{} cut at {end}: {result:?}",
                 path.display()
             );
@@ -202,7 +206,7 @@ fn a_stream_of_events_is_read_as_it_comes() {
             }
         };
         assert!(
-            matches!(error, Error::Closed { in_answer: true }),
+            matches!(error, HttpError::Closed { in_response: true }),
             "{error}"
         );
         let text = String::from_utf8(text).unwrap();
@@ -217,9 +221,12 @@ fn a_stream_of_events_is_read_as_it_comes() {
 #[test]
 fn chunks() {
     const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let huge = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(limits::LINE_BYTES));
-    let many_trailers = format!("0\r\n{}\r\n", "a: b\r\n".repeat(limits::TRAILERS + 1));
-    let few_trailers = format!("0\r\n{}\r\n", "a: b\r\n".repeat(limits::TRAILERS));
+    let huge = format!(
+        "5;{}\r\nhello\r\n0\r\n\r\n",
+        "x".repeat(limits::MAX_LINE_BYTES)
+    );
+    let many_trailers = format!("0\r\n{}\r\n", "a: b\r\n".repeat(limits::MAX_TRAILERS + 1));
+    let few_trailers = format!("0\r\n{}\r\n", "a: b\r\n".repeat(limits::MAX_TRAILERS));
     for (chunks, want) in [
         ("0\r\n\r\n", Ok("")),
         ("5\r\nhello\r\n0\r\n\r\n", Ok("hello")),
@@ -272,7 +279,7 @@ fn a_length_over_the_limit_is_refused_before_the_body_is_read() {
         read_up_to(format!("{head}{}", "x".repeat(10)).as_bytes(), WHOLE, 10)
     };
     assert_eq!(at(10).unwrap().1.len(), 10);
-    assert!(matches!(at(11), Err(Error::TooLarge(_))));
+    assert!(matches!(at(11), Err(HttpError::TooLarge(_))));
 }
 
 #[test]
@@ -317,19 +324,19 @@ fn a_body_ends_where_its_framing_says() {
 
 #[test]
 fn interim_answers_have_an_end() {
-    let answer = "HTTP/1.1 100 Continue\r\n\r\n".repeat(limits::INTERIM_ANSWERS + 1);
+    let answer = "HTTP/1.1 100 Continue\r\n\r\n".repeat(limits::MAX_INTERIM_RESPONSES + 1);
     assert!(matches!(
         read(answer.as_bytes(), WHOLE),
-        Err(Error::TooLarge(_))
+        Err(HttpError::TooLarge(_))
     ));
     // A peer that answered in part has not been away: nothing may be sent again.
-    for answers in 1..=limits::INTERIM_ANSWERS {
+    for answers in 1..=limits::MAX_INTERIM_RESPONSES {
         let answer = "HTTP/1.1 100 Continue\r\n\r\n".repeat(answers);
         let error = read(answer.as_bytes(), WHOLE).unwrap_err();
-        assert!(!error.closed_unanswered(), "{answers}");
+        assert!(!error.is_closed_before_response(), "{answers}");
     }
     let switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: tcp\r\n\r\n";
-    assert!(matches!(read(switch, WHOLE), Err(Error::Malformed(_))));
+    assert!(matches!(read(switch, WHOLE), Err(HttpError::Malformed(_))));
 }
 
 #[test]
@@ -348,7 +355,7 @@ fn an_interrupted_read_is_repeated_wherever_it_is() {
     // Of the end, as well: once it has come, nothing more is asked for.
     let cut_off = body_of([Ok("HTTP/1.1 2"), Ok(""), interrupted]);
     assert!(
-        matches!(cut_off, Err(Error::Closed { in_answer: true })),
+        matches!(cut_off, Err(HttpError::Closed { in_response: true })),
         "{cut_off:?}"
     );
 }
@@ -359,7 +366,7 @@ fn a_body_without_a_length_that_is_broken_off_does_not_pass_for_a_whole_one() {
     assert_eq!(body_of([head, Ok("[]")]).unwrap(), "[]");
     let broken_off = body_of([head, Ok("[]"), Err(ErrorKind::ConnectionReset)]);
     assert!(
-        matches!(broken_off, Err(Error::Closed { in_answer: true })),
+        matches!(broken_off, Err(HttpError::Closed { in_response: true })),
         "{broken_off:?}"
     );
 }
@@ -428,7 +435,7 @@ fn silence_ends_at_the_deadline_wherever_it_begins() {
             .get("docker", "/", Some(deadline))
             .and_then(|(_, mut body)| body.read_to_end(&mut Vec::new(), 100));
         assert!(
-            matches!(result, Err(Error::DeadlinePassed)),
+            matches!(result, Err(HttpError::DeadlinePassed)),
             "{start:?}: {result:?}"
         );
     }

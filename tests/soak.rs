@@ -51,7 +51,7 @@ const POPULATION: u64 = 100;
 fn this_is_the_exporter_if_it_is_told_so() {
     let Ok(flags) = env::var(FLAGS) else { return };
     let flags = flags.split(' ').map(OsString::from);
-    let command = config::Command::read(flags, |_| None).expect("good flags");
+    let command = config::Command::parse(flags, |_| None).expect("good flags");
     let config::Command::Serve(mut config) = command else {
         panic!("it only serves");
     };

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::credentials::{Credentials, Ownership, UserNamespace};
-use crate::deadline::Stream;
+use crate::deadline::Transport;
 use crate::http::{self, Body, Head};
 use crate::one_line::OneLine;
 
@@ -31,7 +31,7 @@ pub enum Kind {
         denied: bool,
     },
     /// The connection broke, or what came was not HTTP within the limits.
-    Http(http::Error),
+    Http(http::HttpError),
     /// The Engine, or a proxy before it, answered with an error.
     Refused {
         /// The HTTP status.
@@ -61,7 +61,7 @@ impl Error {
     /// Whether the answer did not come in time.
     #[must_use]
     pub fn is_late(&self) -> bool {
-        matches!(self.kind, Kind::Http(http::Error::DeadlinePassed))
+        matches!(self.kind, Kind::Http(http::HttpError::DeadlinePassed))
     }
 
     /// Whether a proxy, or the Engine, does not allow what was asked for. A 5xx is no such answer: a
@@ -88,9 +88,8 @@ impl Error {
     pub fn complaint(&self) -> Complaint {
         match &self.kind {
             Kind::Unreachable { denied: true, .. } => Complaint::Denied,
-            Kind::Unreachable { denied: false, .. } | Kind::Http(http::Error::Closed { .. }) => {
-                Complaint::Down
-            }
+            Kind::Unreachable { denied: false, .. }
+            | Kind::Http(http::HttpError::Closed { .. }) => Complaint::Down,
             Kind::Http(_) | Kind::Refused { .. } | Kind::Json(_) => Complaint::BadAnswers,
         }
     }
@@ -139,8 +138,8 @@ pub(super) fn unreachable(address: &Address, error: &io::Error) -> Kind {
             path,
             error,
             Ownership::of(path),
-            &Credentials::of_this_process(),
-            UserNamespace::of_this_process(),
+            &Credentials::current(),
+            UserNamespace::current(),
         ),
     };
     Kind::Unreachable {
@@ -171,11 +170,11 @@ fn diagnose_socket(
         (ErrorKind::PermissionDenied, Some(socket)) => {
             let remedy = if socket.mode == 0 {
                 "Docker opens it in a moment; else restart Docker, or chmod 0660 it".into()
-            } else if namespace.is_stranger(socket) && !socket.others_may_connect() {
+            } else if namespace.is_unmapped(socket) && !socket.others_may_connect() {
                 "its owner and group are not known in this user namespace; with userns-remap, run it with \
                  --userns host"
                     .into()
-            } else if socket.lets_in(process) {
+            } else if socket.allows(process) {
                 "SELinux or AppArmor may forbid what the mode allows".into()
             } else if socket.group_may_connect() {
                 format!("run it with --group-add {}", socket.gid)
@@ -195,7 +194,7 @@ fn diagnose_socket(
 }
 
 /// An answer that is none, with what can be had of its message.
-pub(super) fn refused<S: Stream>(head: &Head, mut body: Body<'_, S>) -> Kind {
+pub(super) fn refused<S: Transport>(head: &Head, mut body: Body<'_, S>) -> Kind {
     let mut text = Vec::new();
     let _ = body.read_to_end(&mut text, limits::ERROR_BYTES);
     Kind::Refused {

@@ -165,7 +165,7 @@ impl Engine {
     /// [`Error`], after at most [`limits::LISTING`].
     pub fn list(&mut self, body: Vec<u8>) -> Result<Listing, Error> {
         self.body = body;
-        let head = self.get(LIST, limits::LISTING, http::limits::BODY_BYTES)?;
+        let head = self.get(LIST, limits::LISTING, http::limits::MAX_BODY_BYTES)?;
         let mut body = std::mem::take(&mut self.body);
         // A listing that was large once must not hold its memory for ever.
         body.shrink_to(2 * body.len());
@@ -205,7 +205,8 @@ impl Engine {
         let got = self.get(&path, limits::REMEMBERED, limits::REMEMBERED_BYTES);
         let body = std::mem::take(&mut self.body);
         // A stream that does not end at `until` has said all that it had to say by now.
-        let late = |error: &Error| matches!(error.kind, Kind::Http(http::Error::DeadlinePassed));
+        let late =
+            |error: &Error| matches!(error.kind, Kind::Http(http::HttpError::DeadlinePassed));
         match got {
             Err(error) if !(late(&error) && self.answered) => Err(error),
             _ => Ok(Remembered::parse(&body)),
@@ -253,7 +254,7 @@ impl Engine {
         if let Some(connection) = connection.filter(|it| it.get_ref().is_quiet()) {
             match self.exchange(connection, path, deadline, most) {
                 // It had been closed while idle: nothing of the request was answered.
-                Err(Kind::Http(error)) if error.closed_unanswered() => {}
+                Err(Kind::Http(error)) if error.is_closed_before_response() => {}
                 result => return self.let_go(result).map_err(fail),
             }
         }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::Address;
-use crate::deadline::Stream;
+use crate::deadline::Transport;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -74,18 +74,18 @@ impl Write for Socket {
     }
 }
 
-impl Stream for Socket {
-    fn read_within(&self, timeout: Option<Duration>) -> io::Result<()> {
+impl Transport for Socket {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
-            Self::Unix(stream) => stream.read_within(timeout),
-            Self::Tcp(stream) => stream.read_within(timeout),
+            Self::Unix(stream) => stream.set_read_timeout(timeout),
+            Self::Tcp(stream) => stream.set_read_timeout(timeout),
         }
     }
 
-    fn write_within(&self, timeout: Option<Duration>) -> io::Result<()> {
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
-            Self::Unix(stream) => stream.write_within(timeout),
-            Self::Tcp(stream) => stream.write_within(timeout),
+            Self::Unix(stream) => stream.set_write_timeout(timeout),
+            Self::Tcp(stream) => stream.set_write_timeout(timeout),
         }
     }
 }

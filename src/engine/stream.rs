@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::deadline::Stream;
+use crate::deadline::Transport;
 use crate::http::{self, Connection, Head};
 use crate::one_line::OneLine;
 
@@ -41,7 +41,7 @@ pub enum Line {
 }
 
 /// Shows `took` the head, and reads lines until the stream ends, which is an error, since it has no end.
-pub(super) fn follow<S: Stream>(
+pub(super) fn follow<S: Transport>(
     mut connection: Connection<S>,
     host: &str,
     path: &str,
@@ -63,7 +63,7 @@ pub(super) fn follow<S: Stream>(
     let mut lines = Lines::default();
     loop {
         let count = match body.fill() {
-            Ok([]) => return Kind::Http(http::Error::Closed { in_answer: true }),
+            Ok([]) => return Kind::Http(http::HttpError::Closed { in_response: true }),
             Ok(bytes) => {
                 lines.take(bytes, tell);
                 bytes.len()

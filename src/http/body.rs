@@ -1,90 +1,89 @@
-//! The body of an answer, without its framing.
+//! Reads the body of a response and removes its framing.
 
 use std::io::BufRead;
 use std::time::Instant;
 
 use super::error::Limit;
 use super::head::{Framing, available, fill, read_line};
-use super::{Connection, Error, limits};
-use crate::deadline::Stream;
+use super::{Connection, HttpError, limits};
+use crate::deadline::Transport;
 
-const LINE: Limit = Limit {
+const LINE_LIMIT: Limit = Limit {
     what: "a chunk's size line or trailer",
-    most: limits::LINE_BYTES,
+    max: limits::MAX_LINE_BYTES,
     unit: "bytes",
 };
 
-/// The body of one answer. It borrows its connection, which can be used again once the body was
-/// read to its end.
+/// The body of one response. Its connection can be used again after the body is read to its end.
 #[derive(Debug)]
-pub struct Body<'a, S: Stream> {
+pub struct Body<'a, S: Transport> {
     connection: &'a mut Connection<S>,
-    state: State,
-    keeps_alive: bool,
+    state: BodyState,
+    is_keep_alive: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// So many bytes are left of a body of known length.
+enum BodyState {
+    /// The bytes left of a body of known length.
     Length(u64),
     /// A chunk's size line comes next.
     ChunkSize,
-    /// So many bytes are left of a chunk; then comes a line end.
+    /// The bytes left of a chunk. A line end follows them.
     Chunk(u64),
     UntilClose,
     Done,
 }
 
-impl<'a, S: Stream> Body<'a, S> {
+impl<'a, S: Transport> Body<'a, S> {
     pub(super) fn new(
         connection: &'a mut Connection<S>,
         framing: Framing,
-        keeps_alive: bool,
+        is_keep_alive: bool,
     ) -> Self {
         let state = match framing {
-            Framing::Length(length) => State::Length(length),
-            Framing::Chunked => State::ChunkSize,
-            Framing::UntilClose => State::UntilClose,
+            Framing::Length(length) => BodyState::Length(length),
+            Framing::Chunked => BodyState::ChunkSize,
+            Framing::UntilClose => BodyState::UntilClose,
         };
         Self {
             connection,
             state,
-            keeps_alive,
+            is_keep_alive,
         }
     }
 
-    /// Gives the rest of the body another deadline than the head had; `None` waits for ever.
+    /// Replaces the deadline for the rest of the body; `None` means no deadline.
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
-        self.connection.reader.get_mut().set(deadline);
+        self.connection.reader.get_mut().set_deadline(deadline);
     }
 
-    /// The next bytes of the body, as many as are there, waiting for at least one; empty at its
-    /// end. They come again until [`Body::consume`] takes them.
+    /// The next bytes of the body. Waits for at least one; empty means the end of the body. The
+    /// same bytes are returned until [`Body::consume`] is called.
     ///
     /// # Errors
-    /// [`Error::Closed`] if the connection ends before the body does, [`Error::Malformed`] for bad
-    /// framing, [`Error::TooLarge`] for an endless size line, or what reading gives.
-    pub fn fill(&mut self) -> Result<&[u8], Error> {
-        self.skip_framing().map_err(Error::in_answer)?;
+    /// [`HttpError::Closed`] if the connection ends before the body does, [`HttpError::Malformed`]
+    /// for bad framing, [`HttpError::TooLarge`] for a line over the limit, or a read error.
+    pub fn fill(&mut self) -> Result<&[u8], HttpError> {
+        self.skip_framing().map_err(HttpError::in_response)?;
         let left = match self.state {
-            State::Done => return Ok(&[]),
-            State::Length(left) | State::Chunk(left) => left,
-            State::ChunkSize | State::UntilClose => u64::MAX,
+            BodyState::Done => return Ok(&[]),
+            BodyState::Length(left) | BodyState::Chunk(left) => left,
+            BodyState::ChunkSize | BodyState::UntilClose => u64::MAX,
         };
-        let available = fill(&mut self.connection.reader).map_err(Error::in_answer)?;
-        let most = usize::try_from(left).unwrap_or(usize::MAX);
-        Ok(&available[..available.len().min(most)])
+        let available = fill(&mut self.connection.reader).map_err(HttpError::in_response)?;
+        let max = usize::try_from(left).unwrap_or(usize::MAX);
+        Ok(&available[..available.len().min(max)])
     }
 
-    /// Takes `count` bytes of what [`Body::fill`] gave.
+    /// Marks `count` bytes that [`Body::fill`] returned as read.
     ///
     /// # Panics
-    /// If that were more bytes than it gave.
+    /// If `count` is larger than the number of bytes that it returned.
     pub fn consume(&mut self, count: usize) {
-        if let State::Length(left) | State::Chunk(left) = &mut self.state {
+        if let BodyState::Length(left) | BodyState::Chunk(left) = &mut self.state {
             *left = left
                 .checked_sub(count as u64)
-                .expect("only bytes that are there are consumed");
+                .expect("only returned bytes are consumed");
         }
         self.connection.reader.consume(count);
     }
@@ -92,14 +91,14 @@ impl<'a, S: Stream> Body<'a, S> {
     /// Appends the rest of the body to `into`.
     ///
     /// # Errors
-    /// As for [`Body::fill`], and [`Error::TooLarge`] if `into` would grow past `limit` bytes.
-    pub fn read_to_end(&mut self, into: &mut Vec<u8>, limit: usize) -> Result<(), Error> {
-        let too_large = Error::TooLarge(Limit {
+    /// Those of [`Body::fill`], and [`HttpError::TooLarge`] if `into` would exceed `limit` bytes.
+    pub fn read_to_end(&mut self, into: &mut Vec<u8>, limit: usize) -> Result<(), HttpError> {
+        let too_large = HttpError::TooLarge(Limit {
             what: "the body",
-            most: limit,
+            max: limit,
             unit: "bytes",
         });
-        if let State::Length(length) = self.state {
+        if let BodyState::Length(length) = self.state {
             if length > limit.saturating_sub(into.len()) as u64 {
                 return Err(too_large);
             }
@@ -118,78 +117,80 @@ impl<'a, S: Stream> Body<'a, S> {
         }
     }
 
-    /// Goes on until bytes of the body come next, or nothing does.
-    fn skip_framing(&mut self) -> Result<(), Error> {
+    /// Reads framing until the next bytes belong to the body, or the body is over.
+    fn skip_framing(&mut self) -> Result<(), HttpError> {
         loop {
             self.state = match self.state {
-                State::Length(0) => self.end(),
-                State::Chunk(0) => {
+                BodyState::Length(0) => self.end(),
+                BodyState::Chunk(0) => {
                     if !self.read_line()?.is_empty() {
-                        return Err(Error::Malformed("a chunk is longer than its size".into()));
+                        return Err(HttpError::Malformed(
+                            "a chunk is longer than its size".into(),
+                        ));
                     }
-                    State::ChunkSize
+                    BodyState::ChunkSize
                 }
-                State::ChunkSize => match chunk_size(&self.read_line()?)? {
+                BodyState::ChunkSize => match parse_chunk_size(&self.read_line()?)? {
                     0 => {
                         self.skip_trailers()?;
                         self.end()
                     }
-                    size => State::Chunk(size),
+                    size => BodyState::Chunk(size),
                 },
-                // A connection that breaks is another end than one that is closed.
-                State::UntilClose => match available(&mut self.connection.reader)? {
-                    [] => State::Done,
+                // A broken connection is an error; a closed one ends the body.
+                BodyState::UntilClose => match available(&mut self.connection.reader)? {
+                    [] => BodyState::Done,
                     _ => return Ok(()),
                 },
-                State::Length(_) | State::Chunk(_) | State::Done => return Ok(()),
+                BodyState::Length(_) | BodyState::Chunk(_) | BodyState::Done => return Ok(()),
             };
         }
     }
 
-    /// The body ended where its framing said: the connection may serve another request.
-    fn end(&mut self) -> State {
-        self.connection.idle = self.keeps_alive && self.connection.reader.buffer().is_empty();
-        State::Done
+    /// Ends the body and makes the connection idle if it can be used again.
+    fn end(&mut self) -> BodyState {
+        self.connection.is_idle = self.is_keep_alive && self.connection.reader.buffer().is_empty();
+        BodyState::Done
     }
 
-    fn skip_trailers(&mut self) -> Result<(), Error> {
-        for _ in 0..=limits::TRAILERS {
+    fn skip_trailers(&mut self) -> Result<(), HttpError> {
+        for _ in 0..=limits::MAX_TRAILERS {
             if self.read_line()?.is_empty() {
                 return Ok(());
             }
         }
-        Err(Error::TooLarge(Limit {
+        Err(HttpError::TooLarge(Limit {
             what: "the end of the body",
-            most: limits::TRAILERS,
+            max: limits::MAX_TRAILERS,
             unit: "trailers",
         }))
     }
 
-    fn read_line(&mut self) -> Result<Vec<u8>, Error> {
+    fn read_line(&mut self) -> Result<Vec<u8>, HttpError> {
         read_line(
             &mut self.connection.reader,
-            &mut limits::LINE_BYTES.clone(),
-            LINE,
+            &mut limits::MAX_LINE_BYTES.clone(),
+            LINE_LIMIT,
         )
     }
 }
 
-/// The size in a chunk's first line: hexadecimal digits only, then perhaps blanks (some servers
-/// pad) and extensions, which are skipped.
-fn chunk_size(line: &[u8]) -> Result<u64, Error> {
+/// Parses a chunk's size line: hexadecimal digits, then optional blanks (some servers pad) and
+/// extensions, which are ignored.
+fn parse_chunk_size(line: &[u8]) -> Result<u64, HttpError> {
     let end = line.iter().position(|byte| *byte == b';');
     let digits = line[..end.unwrap_or(line.len())].trim_ascii_end();
     let text = std::str::from_utf8(digits).unwrap_or_default();
-    // `from_str_radix` would take a sign as well.
+    // `from_str_radix` alone would accept a sign.
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(bad_chunk_size(line));
     }
     u64::from_str_radix(text, 16).map_err(|_| bad_chunk_size(line))
 }
 
-fn bad_chunk_size(line: &[u8]) -> Error {
+fn bad_chunk_size(line: &[u8]) -> HttpError {
     let start = String::from_utf8_lossy(&line[..line.len().min(40)]);
-    Error::Malformed(format!("bad chunk size {start:?}"))
+    HttpError::Malformed(format!("bad chunk size {start:?}"))
 }
 
 #[cfg(test)]
@@ -220,7 +221,7 @@ mod tests {
             ("g", None),
             ("5é", None),
         ] {
-            assert_eq!(chunk_size(line.as_bytes()).ok(), want, "{line:?}");
+            assert_eq!(parse_chunk_size(line.as_bytes()).ok(), want, "{line:?}");
         }
     }
 }

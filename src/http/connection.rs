@@ -1,36 +1,36 @@
-//! One connection: a request out, an answer in, and again.
+//! A connection that sends one request at a time.
 
 use std::io::{BufReader, Write};
 use std::time::Instant;
 
 use super::error::Limit;
-use super::{Body, Error, Head, limits};
-use crate::deadline::{Deadline, Stream};
+use super::{Body, Head, HttpError, limits};
+use crate::deadline::{DeadlineStream, Transport};
 
-/// Bytes that are read ahead. Engines write answers in pieces of 4 KiB and more.
-const READ_BUFFER: usize = 64 * 1024;
+/// Size of the read buffer. Engines write responses in pieces of 4 KiB and more.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
 
-/// A connection to the peer that can be asked again and again while it [is idle](Self::is_idle).
+/// A connection to the peer. It can send another request while it [is idle](Self::is_idle).
 #[derive(Debug)]
-pub struct Connection<S: Stream> {
-    pub(super) reader: BufReader<Deadline<S>>,
-    /// The last answer was read to its end and the peer keeps the connection open.
-    pub(super) idle: bool,
+pub struct Connection<S: Transport> {
+    pub(super) reader: BufReader<DeadlineStream<S>>,
+    pub(super) is_idle: bool,
 }
 
-impl<S: Stream> Connection<S> {
-    /// A connection over a stream on which nothing was sent yet.
+impl<S: Transport> Connection<S> {
+    /// Wraps a newly connected stream.
     pub fn new(stream: S) -> Self {
         Self {
-            reader: BufReader::with_capacity(READ_BUFFER, Deadline::new(stream)),
-            idle: true,
+            reader: BufReader::with_capacity(READ_BUFFER_BYTES, DeadlineStream::new(stream)),
+            is_idle: true,
         }
     }
 
-    /// Whether another request can be sent. If not, open a new connection.
+    /// Whether another request can be sent: the last body was read to its end, and the peer keeps
+    /// the connection open.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.idle
+        self.is_idle
     }
 
     /// The stream itself.
@@ -38,31 +38,31 @@ impl<S: Stream> Connection<S> {
         self.reader.get_ref().get_ref()
     }
 
-    /// Sends `GET path` and reads the head of the answer. Sending, the head and the body share the
-    /// deadline; `None` waits for ever.
+    /// Sends `GET path` and reads the head of the response. The deadline covers the request, the
+    /// head and the body; `None` means no deadline.
     ///
     /// # Errors
-    /// Any [`Error`]; the connection is of no further use then.
+    /// Any [`HttpError`]. The connection cannot be used again then.
     ///
     /// # Panics
-    /// If the connection is not idle, or if host or path have characters that do not belong into a
-    /// request's head: both come from this program, never from a peer.
+    /// If the connection is not idle, or if `host` or `path` has a character that is not visible
+    /// ASCII. Neither may come from a peer unescaped.
     pub fn get(
         &mut self,
         host: &str,
         path: &str,
         deadline: Option<Instant>,
-    ) -> Result<(Head, Body<'_, S>), Error> {
-        assert!(self.idle, "the last answer was not read to its end");
+    ) -> Result<(Head, Body<'_, S>), HttpError> {
+        assert!(self.is_idle, "the last response was not read to its end");
         assert!(
             [host, path]
                 .iter()
                 .all(|text| text.bytes().all(|byte| byte.is_ascii_graphic())),
             "a request's head must not be split: {host:?} {path:?}"
         );
-        self.idle = false;
+        self.is_idle = false;
         let stream = self.reader.get_mut();
-        stream.set(deadline);
+        stream.set_deadline(deadline);
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {}/{}\r\nAccept: application/json\r\n\r\n",
             env!("CARGO_PKG_NAME"),
@@ -70,30 +70,30 @@ impl<S: Stream> Connection<S> {
         );
         stream
             .write_all(request.as_bytes())
-            .map_err(|error| Error::from(error).unanswered())?;
+            .map_err(|error| HttpError::from(error).before_response())?;
         let head = self.read_final_head()?;
-        let body = Body::new(self, head.framing()?, head.keeps_alive());
+        let body = Body::new(self, head.framing()?, head.is_keep_alive());
         Ok((head, body))
     }
 
-    /// The head of the final answer: interim ones (`1xx`) are passed over.
-    fn read_final_head(&mut self) -> Result<Head, Error> {
-        for answers in 0..=limits::INTERIM_ANSWERS {
+    /// Reads the head of the final response and skips interim ones (`1xx`).
+    fn read_final_head(&mut self) -> Result<Head, HttpError> {
+        for responses in 0..=limits::MAX_INTERIM_RESPONSES {
             let head = Head::read(&mut self.reader);
-            let head = head.map_err(|error| match answers {
+            let head = head.map_err(|error| match responses {
                 0 => error,
-                _ => error.in_answer(),
+                _ => error.in_response(),
             })?;
             if head.status == 101 {
-                return Err(Error::Malformed("it switches protocols unasked".into()));
+                return Err(HttpError::Malformed("it switches protocols unasked".into()));
             }
             if head.status >= 200 {
                 return Ok(head);
             }
         }
-        Err(Error::TooLarge(Limit {
+        Err(HttpError::TooLarge(Limit {
             what: "the number of answers",
-            most: limits::INTERIM_ANSWERS,
+            max: limits::MAX_INTERIM_RESPONSES,
             unit: "interim answers",
         }))
     }

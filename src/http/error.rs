@@ -1,76 +1,76 @@
-//! What can go wrong between a request and the end of its answer.
+//! Why a request got no complete response.
 
-use std::{fmt, io};
+use std::{error, fmt, io};
 
 use crate::one_line::OneLine;
 
-/// A failed exchange. The connection that it happened on is of no further use.
+/// A failed request. Its connection cannot be used again.
 #[derive(Debug)]
-pub enum Error {
-    /// The deadline passed before the answer was complete.
+pub enum HttpError {
+    /// The deadline passed before the response was complete.
     DeadlinePassed,
-    /// The peer closed the connection; `in_answer` is false if it did so before the first byte of
-    /// the answer, as happens when a kept-alive connection had been closed while it was idle.
+    /// The peer closed the connection.
     Closed {
-        /// Whether part of the answer had been read.
-        in_answer: bool,
+        /// Whether part of the response had been read. If not, the peer may have closed a
+        /// kept-alive connection while it was idle.
+        in_response: bool,
     },
-    /// The answer is larger than one of the [`limits`](super::limits).
+    /// The response exceeds one of the [`limits`](super::limits).
     TooLarge(Limit),
-    /// The answer is not HTTP/1.x as this client understands it.
+    /// The response is not HTTP/1.x as this client understands it.
     Malformed(String),
-    /// The operating system's word.
+    /// Any other I/O error.
     Io(io::Error),
 }
 
-/// A limit that was passed.
+/// A limit that a response exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// What it bounds, as in "the head".
+    /// The part of the response, such as "the head".
     pub what: &'static str,
-    /// The most that is let through.
-    pub most: usize,
-    /// What is counted.
+    /// The largest amount allowed.
+    pub max: usize,
+    /// The unit of `max`.
     pub unit: &'static str,
 }
 
-impl Error {
-    /// Whether the peer hung up without a single byte of an answer: with a connection that was
-    /// kept alive, the request may simply be sent again on a new one.
+impl HttpError {
+    /// Whether the peer closed the connection before the first byte of the response. On a
+    /// kept-alive connection, the request can be sent again on a new one.
     #[must_use]
-    pub fn closed_unanswered(&self) -> bool {
-        matches!(self, Self::Closed { in_answer: false })
+    pub fn is_closed_before_response(&self) -> bool {
+        matches!(self, Self::Closed { in_response: false })
     }
 
-    /// The same, known to have happened after part of the answer was read.
-    pub(super) fn in_answer(self) -> Self {
+    /// The same error, after part of the response was read.
+    pub(super) fn in_response(self) -> Self {
         match self {
-            Self::Closed { .. } => Self::Closed { in_answer: true },
+            Self::Closed { .. } => Self::Closed { in_response: true },
             error => error,
         }
     }
 
-    /// The same, known to have happened before any of the answer was read.
-    pub(super) fn unanswered(self) -> Self {
+    /// The same error, before any part of the response was read.
+    pub(super) fn before_response(self) -> Self {
         match self {
-            Self::Closed { .. } => Self::Closed { in_answer: false },
+            Self::Closed { .. } => Self::Closed { in_response: false },
             error => error,
         }
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DeadlinePassed => f.write_str("no complete answer within the deadline"),
-            Self::Closed { in_answer: false } => {
+            Self::Closed { in_response: false } => {
                 f.write_str("the connection was closed without an answer")
             }
-            Self::Closed { in_answer: true } => {
+            Self::Closed { in_response: true } => {
                 f.write_str("the connection was closed in the middle of the answer")
             }
-            Self::TooLarge(Limit { what, most, unit }) => {
-                write!(f, "{what} is larger than the limit of {most} {unit}")
+            Self::TooLarge(Limit { what, max, unit }) => {
+                write!(f, "{what} is larger than the limit of {max} {unit}")
             }
             Self::Malformed(what) => write!(f, "not a valid HTTP answer: {}", OneLine::new(what)),
             Self::Io(error) => error.fmt(f),
@@ -78,18 +78,25 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl error::Error for HttpError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
-impl From<io::Error> for Error {
+impl From<io::Error> for HttpError {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{
             BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock,
         };
         match error.kind() {
-            // A socket's read or write timeout shows as either, depending on the system.
+            // Systems report a socket's timeout as one or the other.
             TimedOut | WouldBlock => Self::DeadlinePassed,
             UnexpectedEof | BrokenPipe | ConnectionReset | ConnectionAborted => {
-                Self::Closed { in_answer: true }
+                Self::Closed { in_response: true }
             }
             _ => Self::Io(error),
         }

@@ -1,57 +1,57 @@
-//! The status line and headers of an answer, and how its body ends.
+//! Parses the status line and headers of a response.
 
 use std::io::{BufRead, ErrorKind};
 
 use super::error::Limit;
-use super::{Error, limits};
+use super::{HttpError, limits};
 
-const HEAD: Limit = Limit {
+const HEAD_LIMIT: Limit = Limit {
     what: "the head",
-    most: limits::HEAD_BYTES,
+    max: limits::MAX_HEAD_BYTES,
     unit: "bytes",
 };
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The status code, 100–999.
     pub status: u16,
-    /// Names in lower case, values without surrounding blanks, in the order they came.
+    /// Names in lower case, trimmed values, in the order received.
     headers: Vec<(String, String)>,
-    http_1_0: bool,
+    is_http_1_0: bool,
 }
 
-/// How the end of a body is found.
+/// How the end of a body is found (RFC 9112, 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// So many bytes.
+    /// The body has this many bytes.
     Length(u64),
     /// Chunks, the last one of size zero.
     Chunked,
-    /// Everything until the peer closes.
+    /// The body ends when the peer closes the connection.
     UntilClose,
 }
 
 impl Head {
-    /// Reads one head, up to and with the empty line.
+    /// Reads one head, including the empty line at its end.
     ///
     /// # Errors
-    /// [`Error::Closed`] if the stream ends first, [`Error::TooLarge`], [`Error::Malformed`], or
-    /// what reading gives.
-    pub(super) fn read(reader: &mut impl BufRead) -> Result<Self, Error> {
-        let mut left = limits::HEAD_BYTES;
-        let first = read_line(reader, &mut left, HEAD)?;
-        let (http_1_0, status) = parse_status_line(&first)?;
+    /// [`HttpError::Closed`] if the stream ends first, [`HttpError::TooLarge`],
+    /// [`HttpError::Malformed`], or a read error.
+    pub(super) fn read(reader: &mut impl BufRead) -> Result<Self, HttpError> {
+        let mut left = limits::MAX_HEAD_BYTES;
+        let first = read_line(reader, &mut left, HEAD_LIMIT)?;
+        let (is_http_1_0, status) = parse_status_line(&first)?;
         let mut headers = Vec::new();
         loop {
-            let line = read_line(reader, &mut left, HEAD).map_err(Error::in_answer)?;
+            let line = read_line(reader, &mut left, HEAD_LIMIT).map_err(HttpError::in_response)?;
             if line.is_empty() {
                 break;
             }
-            if headers.len() == limits::HEADERS {
-                return Err(Error::TooLarge(Limit {
+            if headers.len() == limits::MAX_HEADERS {
+                return Err(HttpError::TooLarge(Limit {
                     what: "the head",
-                    most: limits::HEADERS,
+                    max: limits::MAX_HEADERS,
                     unit: "headers",
                 }));
             }
@@ -60,11 +60,11 @@ impl Head {
         Ok(Self {
             status,
             headers,
-            http_1_0,
+            is_http_1_0,
         })
     }
 
-    /// The first value of a header; `name` in lower case.
+    /// The first value of a header. `name` is in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.values(name).next()
@@ -84,25 +84,25 @@ impl Head {
     }
 
     /// Whether the connection stays open after the body (RFC 9112, 9.3).
-    pub(super) fn keeps_alive(&self) -> bool {
+    pub(super) fn is_keep_alive(&self) -> bool {
         if self.has_token("connection", "close") {
             return false;
         }
-        !self.http_1_0 || self.has_token("connection", "keep-alive")
+        !self.is_http_1_0 || self.has_token("connection", "keep-alive")
     }
 
-    /// How the body ends (RFC 9112, 6.3), for an answer to GET.
+    /// How the body of this response to a GET ends (RFC 9112, 6.3).
     ///
     /// # Errors
-    /// [`Error::Malformed`] if the head contradicts itself or names a coding other than `chunked`.
-    pub(super) fn framing(&self) -> Result<Framing, Error> {
+    /// [`HttpError::Malformed`] if the lengths differ or the coding is not `chunked`.
+    pub(super) fn framing(&self) -> Result<Framing, HttpError> {
         if matches!(self.status, 204 | 304) {
             return Ok(Framing::Length(0));
         }
         let mut codings = self.values("transfer-encoding");
         if let Some(coding) = codings.next() {
             if codings.next().is_some() || !coding.eq_ignore_ascii_case("chunked") {
-                return Err(Error::Malformed(format!(
+                return Err(HttpError::Malformed(format!(
                     "unknown Transfer-Encoding {coding:?}"
                 )));
             }
@@ -110,7 +110,7 @@ impl Head {
         }
         let mut length = None;
         for value in self.values("content-length") {
-            let parsed = decimal(value).ok_or_else(|| bad_length(value))?;
+            let parsed = parse_decimal(value).ok_or_else(|| bad_length(value))?;
             if length.is_some_and(|known| known != parsed) {
                 return Err(bad_length(value));
             }
@@ -120,106 +120,107 @@ impl Head {
     }
 }
 
-fn bad_length(value: &str) -> Error {
-    Error::Malformed(format!("bad Content-Length {value:?}"))
+fn bad_length(value: &str) -> HttpError {
+    HttpError::Malformed(format!("bad Content-Length {value:?}"))
 }
 
-/// Digits only: `str::parse` would take a sign as well.
-fn decimal(text: &str) -> Option<u64> {
+/// Parses digits only; `str::parse` alone would accept a sign.
+fn parse_decimal(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     text.parse().ok()
 }
 
-/// Whether it is HTTP/1.0, and the status. The text behind it is of no use.
-fn parse_status_line(line: &[u8]) -> Result<(bool, u16), Error> {
+/// Parses a status line into "is HTTP/1.0" and the status code. The reason phrase is ignored.
+fn parse_status_line(line: &[u8]) -> Result<(bool, u16), HttpError> {
     let malformed = || {
         let start = String::from_utf8_lossy(&line[..line.len().min(60)]);
-        Error::Malformed(format!("it starts with {start:?}"))
+        HttpError::Malformed(format!("it starts with {start:?}"))
     };
     let text = line.strip_prefix(b"HTTP/1.").ok_or_else(malformed)?;
-    let (http_1_0, text) = match text {
+    let (is_http_1_0, text) = match text {
         [b'0', b' ', text @ ..] => (true, text),
         [b'1'..=b'9', b' ', text @ ..] => (false, text),
         _ => return Err(malformed()),
     };
     let (code, rest) = text.split_at_checked(3).ok_or_else(malformed)?;
-    let status = std::str::from_utf8(code).ok().and_then(decimal);
+    let status = std::str::from_utf8(code).ok().and_then(parse_decimal);
     let status = status.and_then(|status| u16::try_from(status).ok());
     match status {
-        Some(status @ 100..) if matches!(rest, [] | [b' ', ..]) => Ok((http_1_0, status)),
+        Some(status @ 100..) if matches!(rest, [] | [b' ', ..]) => Ok((is_http_1_0, status)),
         _ => Err(malformed()),
     }
 }
 
-fn parse_header(line: &[u8]) -> Result<(String, String), Error> {
+fn parse_header(line: &[u8]) -> Result<(String, String), HttpError> {
     let line = String::from_utf8_lossy(line);
     match line.split_once(':') {
-        // A blank before the colon, or a folded line, could hide a length from one of two readers.
+        // A blank before the colon or a folded line could hide a length from one of two parsers.
         Some((name, value)) if !name.is_empty() && !name.contains([' ', '\t']) => {
             Ok((name.to_ascii_lowercase(), value.trim().to_owned()))
         }
-        _ => Err(Error::Malformed(format!(
+        _ => Err(HttpError::Malformed(format!(
             "bad header {:?}",
             line.chars().take(60).collect::<String>()
         ))),
     }
 }
 
-/// Reads up to and with the next CRLF, and returns the line without it.
-/// Takes what it read off `left`, which starts as what `limit` says.
+/// Reads one line and returns it without its CRLF. Subtracts the bytes it read from `left`;
+/// `limit` is the error when `left` is not enough.
 pub(super) fn read_line(
     reader: &mut impl BufRead,
     left: &mut usize,
     limit: Limit,
-) -> Result<Vec<u8>, Error> {
+) -> Result<Vec<u8>, HttpError> {
     let mut line = Vec::new();
     loop {
         let available = fill(reader).map_err(|error| {
             if line.is_empty() {
                 error
             } else {
-                error.in_answer()
+                error.in_response()
             }
         })?;
         let newline = available.iter().position(|byte| *byte == b'\n');
         let taken = newline.map_or(available.len(), |at| at + 1);
         if taken > *left {
-            return Err(Error::TooLarge(limit));
+            return Err(HttpError::TooLarge(limit));
         }
         *left -= taken;
         line.extend_from_slice(&available[..taken]);
         reader.consume(taken);
         if newline.is_some() {
-            // A lone LF may end a line for some, and not for others: not here.
+            // Parsers disagree on a lone LF, so it is refused.
             let end = line.len().checked_sub(2).filter(|end| line[*end] == b'\r');
-            line.truncate(end.ok_or_else(|| Error::Malformed("a line ends without CR".into()))?);
+            line.truncate(
+                end.ok_or_else(|| HttpError::Malformed("a line ends without CR".into()))?,
+            );
             return Ok(line);
         }
     }
 }
 
-/// The bytes that are there, at least one; [`Error::Closed`] at the end of the stream.
-pub(super) fn fill(reader: &mut impl BufRead) -> Result<&[u8], Error> {
+/// The buffered bytes, at least one; [`HttpError::Closed`] at the end of the stream.
+pub(super) fn fill(reader: &mut impl BufRead) -> Result<&[u8], HttpError> {
     match available(reader)? {
-        [] => Err(Error::Closed { in_answer: false }),
+        [] => Err(HttpError::Closed { in_response: false }),
         available => Ok(available),
     }
 }
 
-/// The bytes that are there; none only at the end of the stream.
-pub(super) fn available(reader: &mut impl BufRead) -> Result<&[u8], Error> {
+/// The buffered bytes; empty only at the end of the stream.
+pub(super) fn available(reader: &mut impl BufRead) -> Result<&[u8], HttpError> {
     loop {
         match reader.fill_buf() {
             Ok([]) => return Ok(&[]),
             Ok(_) => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::from(error).unanswered()),
+            Err(error) => return Err(HttpError::from(error).before_response()),
         }
     }
-    // A second call, which reads nothing, since the borrow checker cannot yet see that a retried one
-    // lends nothing.
+    // The borrow checker does not allow the loop to return the slice. This call reads nothing.
     Ok(reader.fill_buf()?)
 }
 
@@ -227,13 +228,12 @@ pub(super) fn available(reader: &mut impl BufRead) -> Result<&[u8], Error> {
 mod tests {
     use super::*;
 
-    fn read(bytes: &[u8]) -> Result<Head, Error> {
+    fn read(bytes: &[u8]) -> Result<Head, HttpError> {
         Head::read(&mut &bytes[..])
     }
 
-    fn framing(headers: &str) -> Result<Framing, String> {
-        let head = read(format!("HTTP/1.1 200 OK\r\n{headers}\r\n").as_bytes()).unwrap();
-        head.framing().map_err(|error| error.to_string())
+    fn framing(headers: &str) -> Result<Framing, HttpError> {
+        read(format!("HTTP/1.1 200 OK\r\n{headers}\r\n").as_bytes())?.framing()
     }
 
     #[test]
@@ -283,7 +283,7 @@ mod tests {
         ] {
             let bytes = format!("HTTP/1.1 200 OK\r\nA: b\r\n{line}\r\n\r\n");
             assert!(
-                matches!(read(bytes.as_bytes()), Err(Error::Malformed(_))),
+                matches!(read(bytes.as_bytes()), Err(HttpError::Malformed(_))),
                 "{line:?}"
             );
         }
@@ -332,7 +332,7 @@ mod tests {
             ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n", true),
         ] {
             let head_read = read(format!("{head}\r\n").as_bytes()).unwrap();
-            assert_eq!(head_read.keeps_alive(), want, "{head:?}");
+            assert_eq!(head_read.is_keep_alive(), want, "{head:?}");
         }
     }
 
@@ -340,8 +340,8 @@ mod tests {
     fn a_head_of_exactly_the_limit_is_read_and_one_byte_more_is_not() {
         let frame = "HTTP/1.1 200 OK\r\nX: \r\n\r\n".len();
         for (padding, fits) in [
-            (limits::HEAD_BYTES - frame, true),
-            (limits::HEAD_BYTES - frame + 1, false),
+            (limits::MAX_HEAD_BYTES - frame, true),
+            (limits::MAX_HEAD_BYTES - frame + 1, false),
         ] {
             let bytes = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(padding));
             let result = read(bytes.as_bytes());
@@ -356,12 +356,15 @@ mod tests {
     fn a_line_without_end_stops_at_the_limit() {
         let mut endless = std::io::BufReader::new(std::io::repeat(b'x'));
         let error = Head::read(&mut endless).unwrap_err();
-        assert!(matches!(error, Error::TooLarge(_)), "{error}");
+        assert!(matches!(error, HttpError::TooLarge(_)), "{error}");
     }
 
     #[test]
     fn one_header_more_than_the_limit() {
-        for (count, fits) in [(limits::HEADERS, true), (limits::HEADERS + 1, false)] {
+        for (count, fits) in [
+            (limits::MAX_HEADERS, true),
+            (limits::MAX_HEADERS + 1, false),
+        ] {
             let bytes = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(count));
             assert_eq!(read(bytes.as_bytes()).is_ok(), fits, "{count}");
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::{Inspected, Signals, State};
-use crate::one_line::TEXT_LETTERS;
+use crate::one_line::MAX_TEXT_CHARS;
 use crate::reason::{Asked, Reason};
 
 use super::workloads::start;
@@ -16,7 +16,7 @@ pub(super) const SIGTERM: u8 = 15;
 const SIGKILL: u8 = 9;
 
 /// So much is kept of why a start failed, in bytes: more than a line of the log has.
-const ERROR_BYTES: usize = 4 * TEXT_LETTERS + 1;
+const ERROR_BYTES: usize = 4 * MAX_TEXT_CHARS + 1;
 
 /// The codes of a start that failed.
 pub(super) const FAILED_START: std::ops::RangeInclusive<i64> = 125..=128;

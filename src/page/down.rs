@@ -89,7 +89,7 @@ impl Page<'_> {
             restarts.unwrap_or_default(),
         );
         if !row.error.is_empty() {
-            let words = OneLine::within(gist(&row.error), WORDS).to_string();
+            let words = OneLine::truncated(gist(&row.error), WORDS).to_string();
             self.html += &format!(" <span class=\"error\">{}</span>", Text(&words));
         }
         self.html += "</summary>\n";

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::one_line::{OneLine, is_unseen};
+use crate::one_line::{OneLine, is_invisible};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -39,7 +39,7 @@ impl Display for Text<'_> {
 
 /// Whether a letter means something in HTML, or cannot be seen.
 fn is_special(letter: char) -> bool {
-    matches!(letter, '&' | '<' | '>' | '"' | '\'') || is_unseen(letter)
+    matches!(letter, '&' | '<' | '>' | '"' | '\'') || is_invisible(letter)
 }
 
 /// A name from somewhere else as HTML, as it is [`shown`].
@@ -62,7 +62,7 @@ pub(super) fn shown(text: &str) -> Cow<'_, str> {
     if text.len() <= LETTERS && text.bytes().all(is_plain) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(OneLine::within(text, LETTERS).to_string())
+    Cow::Owned(OneLine::truncated(text, LETTERS).to_string())
 }
 
 /// How long ago something was, and when, with the date if it was not today.

@@ -88,8 +88,8 @@ impl Adapter {
                         requests.push(Request::Follow { since });
                     }
                     Effect::HangUp => {
-                        let kind = Kind::Http(docker_exit_exporter::http::Error::Closed {
-                            in_answer: true,
+                        let kind = Kind::Http(docker_exit_exporter::http::HttpError::Closed {
+                            in_response: true,
                         });
                         let path = "/events".to_owned();
                         messages.push_back(core::Message::Closed(Error { path, kind }));

@@ -88,8 +88,8 @@ impl Failure {
                 why: "there is no Docker".to_owned(),
                 denied: false,
             },
-            Self::Closed => engine::Kind::Http(http::Error::Closed { in_answer: true }),
-            Self::TimedOut => engine::Kind::Http(http::Error::DeadlinePassed),
+            Self::Closed => engine::Kind::Http(http::HttpError::Closed { in_response: true }),
+            Self::TimedOut => engine::Kind::Http(http::HttpError::DeadlinePassed),
             Self::Refused(status, message) => engine::Kind::Refused { status, message },
         };
         let path = path.to_owned();

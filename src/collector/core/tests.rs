@@ -136,7 +136,7 @@ fn refused(status: u16) -> Kind {
 }
 
 fn late() -> Kind {
-    Kind::Http(http::Error::DeadlinePassed)
+    Kind::Http(http::HttpError::DeadlinePassed)
 }
 
 fn unreachable() -> Kind {

@@ -1,6 +1,6 @@
 //! The bodies of answers, and their framing.
 
-use docker_exit_exporter::http::{Connection, Error, limits};
+use docker_exit_exporter::http::{Connection, HttpError, limits};
 
 use super::dice::Dice;
 use super::wire::{End, Fault, Framing, Pieces, Played, Slow, connection, ways};
@@ -88,11 +88,11 @@ fn grown(body: &[u8], kind: u8) -> Vec<u8> {
     let (start, rest) = body.split_at(end);
     match how {
         1..=3 => {
-            let missing = (limits::LINE_BYTES + usize::from(how) - 4).saturating_sub(end);
+            let missing = (limits::MAX_LINE_BYTES + usize::from(how) - 4).saturating_sub(end);
             [start, &vec![b';'; missing][..], rest].concat()
         }
         4 | 5 => {
-            let trailers = b"a: b\r\n".repeat(limits::TRAILERS + usize::from(how) - 4);
+            let trailers = b"a: b\r\n".repeat(limits::MAX_TRAILERS + usize::from(how) - 4);
             let (line_end, rest) = rest.split_at(2);
             [start, line_end, &trailers[..], rest].concat()
         }
@@ -101,7 +101,12 @@ fn grown(body: &[u8], kind: u8) -> Vec<u8> {
 }
 
 /// The body, and whether the connection can be used again.
-fn read(wire: &[u8], pieces: &Pieces<'_>, end: End, most: usize) -> Result<(Vec<u8>, bool), Error> {
+fn read(
+    wire: &[u8],
+    pieces: &Pieces<'_>,
+    end: End,
+    most: usize,
+) -> Result<(Vec<u8>, bool), HttpError> {
     let mut connection = connection(wire, pieces, end);
     let (_, mut body) = connection.get("docker", "/", None)?;
     let mut text = Vec::new();

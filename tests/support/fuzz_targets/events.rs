@@ -1,7 +1,7 @@
 //! The event stream: bytes, lines, events.
 
 use docker_exit_exporter::engine::{Action, Event, Line, Lines, limits};
-use docker_exit_exporter::http::Error;
+use docker_exit_exporter::http::HttpError;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -149,7 +149,7 @@ fn through_http(stream: &[u8], dice: &mut Dice<'_>) -> Vec<Line> {
                 bytes.len()
             }
             Err(error) => {
-                let closed = matches!(error, Error::Closed { in_answer: true });
+                let closed = matches!(error, HttpError::Closed { in_response: true });
                 assert!(closed, "{error}");
                 return all;
             }

@@ -1,6 +1,6 @@
 //! The heads of answers.
 
-use docker_exit_exporter::http::{Error, Head, limits};
+use docker_exit_exporter::http::{Head, HttpError, limits};
 
 use super::dice::Dice;
 use super::wire::{End, Fault, Pieces, Slow, connection, ways};
@@ -18,7 +18,7 @@ pub fn head(data: &[u8]) {
     };
     let want = slow.head().and_then(|head| head.framing().map(|_| head));
     // More than the limits of its parts is never read.
-    assert!(slow.at <= (limits::INTERIM_ANSWERS + 1) * limits::HEAD_BYTES);
+    assert!(slow.at <= (limits::MAX_INTERIM_RESPONSES + 1) * limits::MAX_HEAD_BYTES);
 
     let whole = read(&wire, &Pieces::Whole);
     for pieces in ways(wire.len(), &dice) {
@@ -40,7 +40,7 @@ pub fn head(data: &[u8]) {
         return;
     };
     let again = want.written_again();
-    if again.len() <= limits::HEAD_BYTES {
+    if again.len() <= limits::MAX_HEAD_BYTES {
         assert_eq!(read(&again, &Pieces::Whole).unwrap(), whole);
     }
     // One that is cut off is none.
@@ -50,7 +50,7 @@ pub fn head(data: &[u8]) {
     assert_eq!(Fault::from(&cut_off), closed, "{end}");
 }
 
-fn read(wire: &[u8], pieces: &Pieces<'_>) -> Result<Head, Error> {
+fn read(wire: &[u8], pieces: &Pieces<'_>) -> Result<Head, HttpError> {
     let mut connection = connection(wire, pieces, End::Closed);
     connection.get("docker", "/", None).map(|(head, _)| head)
 }
@@ -68,17 +68,17 @@ fn grow(wire: &[u8], line: u8, how: u8) -> Vec<u8> {
     match how {
         1..=4 => {
             let times = [
-                limits::INTERIM_ANSWERS,
-                limits::INTERIM_ANSWERS + 1,
-                limits::HEADERS,
-                limits::HEADERS + 1,
+                limits::MAX_INTERIM_RESPONSES,
+                limits::MAX_INTERIM_RESPONSES + 1,
+                limits::MAX_HEADERS,
+                limits::MAX_HEADERS + 1,
             ];
             lines[line] = lines[line].repeat(times[usize::from(how) - 1]);
         }
         5..=7 => {
             let length = wire.windows(4).position(|it| it == b"\r\n\r\n");
             let length = length.map_or(wire.len(), |at| at + 4);
-            let missing = (limits::HEAD_BYTES + usize::from(how) - 6).saturating_sub(length);
+            let missing = (limits::MAX_HEAD_BYTES + usize::from(how) - 6).saturating_sub(length);
             let end = lines[line].len().saturating_sub(2);
             lines[line].splice(end..end, std::iter::repeat_n(b'x', missing));
         }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use docker_exit_exporter::deadline::Stream;
-use docker_exit_exporter::http::{Connection, Error, Head, limits};
+use docker_exit_exporter::deadline::Transport;
+use docker_exit_exporter::http::{Connection, Head, HttpError, limits};
 
 use super::dice::Dice;
 
@@ -80,12 +80,12 @@ impl Write for Played<'_> {
     }
 }
 
-impl Stream for Played<'_> {
-    fn read_within(&self, _: Option<Duration>) -> io::Result<()> {
+impl Transport for Played<'_> {
+    fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 
-    fn write_within(&self, _: Option<Duration>) -> io::Result<()> {
+    fn set_write_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 }
@@ -123,15 +123,17 @@ pub(super) enum Fault {
     Malformed,
 }
 
-impl From<&Error> for Fault {
-    fn from(error: &Error) -> Self {
+impl From<&HttpError> for Fault {
+    fn from(error: &HttpError) -> Self {
         match error {
-            Error::Closed { in_answer } => Self::Closed {
-                in_answer: *in_answer,
+            HttpError::Closed { in_response } => Self::Closed {
+                in_answer: *in_response,
             },
-            Error::TooLarge(_) => Self::TooLarge,
-            Error::Malformed(_) => Self::Malformed,
-            Error::DeadlinePassed | Error::Io(_) => panic!("nothing that the peer did: {error}"),
+            HttpError::TooLarge(_) => Self::TooLarge,
+            HttpError::Malformed(_) => Self::Malformed,
+            HttpError::DeadlinePassed | HttpError::Io(_) => {
+                panic!("nothing that the peer did: {error}")
+            }
         }
     }
 }
@@ -186,7 +188,7 @@ impl<'a> Slow<'a> {
 
     /// The final head; interim ones are passed over.
     pub(super) fn head(&mut self) -> Result<SlowHead, Fault> {
-        for _ in 0..=limits::INTERIM_ANSWERS {
+        for _ in 0..=limits::MAX_INTERIM_RESPONSES {
             let head = self.any_head()?;
             match head.status {
                 101 => return Err(Fault::Malformed),
@@ -198,7 +200,7 @@ impl<'a> Slow<'a> {
     }
 
     fn any_head(&mut self) -> Result<SlowHead, Fault> {
-        let mut most = limits::HEAD_BYTES;
+        let mut most = limits::MAX_HEAD_BYTES;
         let first = self.line(&mut most)?;
         let &[
             b'H',
@@ -233,7 +235,7 @@ impl<'a> Slow<'a> {
                     headers,
                 });
             }
-            if headers.len() == limits::HEADERS {
+            if headers.len() == limits::MAX_HEADERS {
                 return Err(Fault::TooLarge);
             }
             let colon = line.iter().position(|byte| *byte == b':');
@@ -270,13 +272,13 @@ impl<'a> Slow<'a> {
                 self.bytes_of_body(length, most, &mut body)?;
             }
             Framing::Chunked => loop {
-                let size = chunk_size(self.line(&mut limits::LINE_BYTES.clone())?)?;
+                let size = chunk_size(self.line(&mut limits::MAX_LINE_BYTES.clone())?)?;
                 if size == 0 {
                     self.trailers()?;
                     break;
                 }
                 self.bytes_of_body(size, most, &mut body)?;
-                if !self.line(&mut limits::LINE_BYTES.clone())?.is_empty() {
+                if !self.line(&mut limits::MAX_LINE_BYTES.clone())?.is_empty() {
                     return Err(Fault::Malformed);
                 }
             },
@@ -299,8 +301,8 @@ impl<'a> Slow<'a> {
     }
 
     fn trailers(&mut self) -> Result<(), Fault> {
-        for _ in 0..=limits::TRAILERS {
-            if self.line(&mut limits::LINE_BYTES.clone())?.is_empty() {
+        for _ in 0..=limits::MAX_TRAILERS {
+            if self.line(&mut limits::MAX_LINE_BYTES.clone())?.is_empty() {
                 return Ok(());
             }
         }
