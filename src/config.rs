@@ -1,8 +1,9 @@
 //! Parses and checks flags and environment variables. No other module reads settings.
 
+use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -63,21 +64,64 @@ impl Default for Config {
     }
 }
 
-/// Bad arguments or a bad setting, described in one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError(String);
+/// Why a value is bad, where that is more than not being what the setting takes.
+type Cause = Option<Box<dyn Error + Send + Sync>>;
+
+/// Bad arguments or a bad setting.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// An unknown flag, or one without its value.
+    Arguments(lexopt::Error),
+    /// A value that the setting does not take.
+    Value {
+        /// The variable, or the flag with its dashes.
+        setting: String,
+        /// The value.
+        value: OsString,
+        /// The reason, if it is more specific than `takes`.
+        cause: Cause,
+        /// The valid values.
+        takes: &'static str,
+    },
+    /// Both `--once` and `healthcheck`.
+    OnceAndHealthcheck,
+}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Arguments(error) => write!(f, "{error}; --help lists what there is"),
+            Self::Value {
+                setting,
+                value,
+                cause,
+                takes,
+            } => {
+                // Debug escapes line breaks in the value.
+                write!(f, "{setting} cannot be {value:?}")?;
+                if let Some(cause) = cause {
+                    write!(f, " because {cause}")?;
+                }
+                write!(f, "; it takes {takes}")
+            }
+            Self::OnceAndHealthcheck => f.write_str("--once and healthcheck exclude each other"),
+        }
     }
 }
 
-impl std::error::Error for ConfigError {}
+impl Error for ConfigError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Arguments(error) => Some(error),
+            Self::Value { cause, .. } => cause.as_deref().map(|cause| cause as _),
+            Self::OnceAndHealthcheck => None,
+        }
+    }
+}
 
 impl From<lexopt::Error> for ConfigError {
     fn from(error: lexopt::Error) -> Self {
-        Self(format!("{error}; --help lists what there is"))
+        Self::Arguments(error)
     }
 }
 
@@ -87,101 +131,55 @@ struct Setting {
     flag: Option<&'static str>,
     /// The valid values, for error messages.
     takes: &'static str,
-    /// Parses a value and stores it.
-    set: fn(&mut Config, &str) -> Result<(), String>,
 }
 
 const SETTINGS: [Setting; 10] = [
-    Setting {
-        variable: "EXPORTER_PORT",
-        flag: Some("port"),
-        takes: "a port, 1-65535",
-        set: |config, text| {
-            config.listen.set_port(parse_whole(text, 1, 65535)?);
-            Ok(())
-        },
-    },
-    Setting {
-        variable: "EXPORTER_ADDRESS",
-        flag: Some("address"),
-        takes: "an IP address, v4 or v6",
-        set: |config, text| {
-            config.listen.set_ip(text.parse::<IpAddr>().map_err(none)?);
-            Ok(())
-        },
-    },
-    Setting {
-        variable: "COLLECTION_INTERVAL",
-        flag: Some("interval"),
-        takes: "whole seconds, 1-86400",
-        set: |config, text| {
-            config.interval = Duration::from_secs(parse_whole(text, 1, 86400)?);
-            Ok(())
-        },
-    },
-    Setting {
-        variable: "DOCKER_HOST",
-        flag: Some("docker-host"),
-        takes: "unix:///path or tcp://host:port",
-        set: |config, text| {
-            config.docker_host = text.parse()?;
-            Ok(())
-        },
-    },
-    Setting {
-        variable: "EXIT_RETENTION",
-        flag: Some("retention"),
-        takes: "whole seconds, 0-4294967295",
-        set: |config, text| {
-            config.retention = Duration::from_secs(parse_whole(text, 0, u32::MAX.into())?);
-            Ok(())
-        },
-    },
-    Setting {
-        variable: "CONTAINER_LABELS",
-        flag: Some("container-labels"),
-        takes: "comma-separated patterns of label keys, with * as wildcard and ! to exclude",
-        set: |config, text| {
-            config.container_labels = text.parse()?;
-            Ok(())
-        },
-    },
-    Setting {
-        variable: "EVENTS",
-        flag: Some("events"),
-        takes: "on or off",
-        set: |config, text| {
-            config.events = match text {
-                "on" => true,
-                "off" => false,
-                _ => return Err(String::new()),
-            };
-            Ok(())
-        },
-    },
-    Setting {
-        variable: "RUST_LOG",
-        flag: None,
-        takes: "off, error, warn, info, debug or trace, also by module: \
-                warn,docker_exit_exporter::collector=debug",
-        set: |config, text| {
-            config.log = Some(text.parse()?);
-            Ok(())
-        },
-    },
-    tls_variable("DOCKER_TLS_VERIFY"),
-    tls_variable("DOCKER_CERT_PATH"),
+    setting("EXPORTER_PORT", Some("port"), "a port, 1-65535"),
+    setting(
+        "EXPORTER_ADDRESS",
+        Some("address"),
+        "an IP address, v4 or v6",
+    ),
+    setting(
+        "COLLECTION_INTERVAL",
+        Some("interval"),
+        "whole seconds, 1-86400",
+    ),
+    setting(
+        "DOCKER_HOST",
+        Some("docker-host"),
+        "unix:///path or tcp://host:port",
+    ),
+    setting(
+        "EXIT_RETENTION",
+        Some("retention"),
+        "whole seconds, 0-4294967295",
+    ),
+    setting(
+        "CONTAINER_LABELS",
+        Some("container-labels"),
+        "comma-separated patterns of label keys, with * as wildcard and ! to exclude",
+    ),
+    setting("EVENTS", Some("events"), "on or off"),
+    setting(
+        "RUST_LOG",
+        None,
+        "off, error, warn, info, debug or trace, also by module: \
+         warn,docker_exit_exporter::collector=debug",
+    ),
+    setting("DOCKER_TLS_VERIFY", None, "nothing, so leave it unset"),
+    setting("DOCKER_CERT_PATH", None, "nothing, so leave it unset"),
 ];
 
-/// A variable that makes Docker's clients use TLS. Every value is an error.
-const fn tls_variable(variable: &'static str) -> Setting {
+const fn setting(
+    variable: &'static str,
+    flag: Option<&'static str>,
+    takes: &'static str,
+) -> Setting {
     Setting {
         variable,
-        flag: None,
-        takes: "nothing, so leave it unset",
-        set: |_, _| {
-            Err("there is no TLS here, and a plain connection must not take its place".into())
-        },
+        flag,
+        takes,
     }
 }
 
@@ -229,41 +227,63 @@ impl Command {
             (false, false) => Ok(Self::Serve(config)),
             (true, false) => Ok(Self::Once(config)),
             (false, true) => Ok(Self::Healthcheck(config)),
-            (true, true) => Err(ConfigError(
-                "--once and healthcheck exclude each other".into(),
-            )),
+            (true, true) => Err(ConfigError::OnceAndHealthcheck),
         }
     }
 }
 
 impl Setting {
+    /// Parses `value` and stores it in `config`. `source` is the variable or the flag.
     fn apply(&self, config: &mut Config, source: &str, value: &OsStr) -> Result<(), ConfigError> {
-        let text = value.to_str().ok_or_else(String::new);
-        text.and_then(|text| (self.set)(config, text))
-            .map_err(|why| {
-                let because = if why.is_empty() { "" } else { " because " };
-                // Debug escapes line breaks in the value.
-                ConfigError(format!(
-                    "{source} cannot be {value:?}{because}{why}; it takes {}",
-                    self.takes
-                ))
+        let text = value.to_str().ok_or(None);
+        text.and_then(|text| self.parse(config, text))
+            .map_err(|cause| ConfigError::Value {
+                setting: source.to_owned(),
+                value: value.to_owned(),
+                cause,
+                takes: self.takes,
             })
+    }
+
+    fn parse(&self, config: &mut Config, text: &str) -> Result<(), Cause> {
+        match self.variable {
+            "EXPORTER_PORT" => config.listen.set_port(parse_whole(text, 1, 65535)?),
+            "EXPORTER_ADDRESS" => config.listen.set_ip(text.parse().map_err(|_| None)?),
+            "COLLECTION_INTERVAL" => config.interval = parse_seconds(text, 1, 86400)?,
+            "DOCKER_HOST" => config.docker_host = parse_text(text)?,
+            "EXIT_RETENTION" => config.retention = parse_seconds(text, 0, u32::MAX.into())?,
+            "CONTAINER_LABELS" => config.container_labels = parse_text(text)?,
+            "EVENTS" if ["on", "off"].contains(&text) => config.events = text == "on",
+            "EVENTS" => return Err(None),
+            "RUST_LOG" => config.log = Some(parse_text(text)?),
+            // The other variables make Docker's clients use TLS.
+            _ => {
+                let why = "there is no TLS here, and a plain connection must not take its place";
+                return Err(Some(why.into()));
+            }
+        }
+        Ok(())
     }
 }
 
+/// Parses a value whose error says why it is bad.
+fn parse_text<T: FromStr<Err: Into<Box<dyn Error + Send + Sync>>>>(text: &str) -> Result<T, Cause> {
+    text.parse().map_err(|error: T::Err| Some(error.into()))
+}
+
 /// Parses a whole number from `min` to `max`: digits only, no sign.
-fn parse_whole<T: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<T, String> {
+fn parse_whole<T: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<T, Cause> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.then(|| u64::from_str(text).ok()).flatten();
     number
         .filter(|number| (min..=max).contains(number))
         .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(String::new)
+        .ok_or(None)
 }
 
-/// An error without a cause.
-fn none<E>(_: E) -> String {
-    String::new()
+/// Parses whole seconds from `min` to `max`.
+fn parse_seconds(text: &str, min: u64, max: u64) -> Result<Duration, Cause> {
+    parse_whole(text, min, max).map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -275,7 +295,8 @@ mod tests {
             let found = variables.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| OsString::from(value))
         };
-        Command::parse(arguments.iter().map(OsString::from), lookup).map_err(|error| error.0)
+        Command::parse(arguments.iter().map(OsString::from), lookup)
+            .map_err(|error| error.to_string())
     }
 
     fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Config {
@@ -399,7 +420,10 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         let lookup = |name: &str| (name == "EVENTS").then(|| OsString::from_vec(vec![0xff]));
         let error = Command::parse([], lookup).unwrap_err();
-        assert!(error.0.starts_with("EVENTS cannot be \"\\xFF\""), "{error}");
+        assert!(
+            error.to_string().starts_with("EVENTS cannot be \"\\xFF\""),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `docker-exit-exporter healthcheck`: checks that the running exporter is healthy.
 
+use std::error::Error;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -8,18 +10,46 @@ use crate::http::{Connection, HttpError};
 /// Time for connecting and the response. The healthcheck must end within 3 s.
 const TIMEOUT: Duration = Duration::from_millis(2500);
 
+/// Why an exporter is not healthy.
+#[derive(Debug)]
+pub enum HealthcheckError {
+    /// The exporter at this address responded with this status, not with 200.
+    Status(SocketAddr, u16),
+    /// The request to this address failed.
+    Request(SocketAddr, HttpError),
+}
+
+impl fmt::Display for HealthcheckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(address, status) => {
+                write!(f, "http://{address}/-/healthy: it answers {status}")
+            }
+            Self::Request(address, error) => write!(f, "http://{address}/-/healthy: {error}"),
+        }
+    }
+}
+
+impl Error for HealthcheckError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Status(..) => None,
+            Self::Request(_, error) => Some(error),
+        }
+    }
+}
+
 /// Requests `/-/healthy` from the exporter that listens on `listen`.
 ///
 /// # Errors
 /// If there is no response, or its status is not 200.
-pub fn check(listen: SocketAddr) -> Result<(), String> {
+pub fn check(listen: SocketAddr) -> Result<(), HealthcheckError> {
     let address = loopback_if_unspecified(listen);
-    let why = match request_status(address) {
-        Ok(200) => return Ok(()),
-        Ok(status) => format!("it answers {status}"),
-        Err(error) => error.to_string(),
-    };
-    Err(format!("http://{address}/-/healthy: {why}"))
+    match request_status(address) {
+        Ok(200) => Ok(()),
+        Ok(status) => Err(HealthcheckError::Status(address, status)),
+        Err(error) => Err(HealthcheckError::Request(address, error)),
+    }
 }
 
 fn request_status(address: SocketAddr) -> Result<u16, HttpError> {

@@ -1,6 +1,7 @@
 //! The labels of a container's series: cAdvisor's names, Docker's values.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
@@ -99,8 +100,20 @@ impl Default for Filter {
     }
 }
 
+/// A pattern that is only a `!`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilterError;
+
+impl fmt::Display for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is nothing after a `!`")
+    }
+}
+
+impl Error for FilterError {}
+
 impl FromStr for Filter {
-    type Err = String;
+    type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let patterns = text.split(',').map(str::trim);
@@ -118,7 +131,7 @@ impl FromStr for Filter {
             })
             .collect();
         if patterns.iter().any(|pattern| pattern.glob.is_empty()) {
-            return Err("there is nothing after a `!`".into());
+            return Err(FilterError);
         }
         Ok(Self { patterns })
     }
@@ -296,7 +309,7 @@ mod tests {
             let filter: Filter = filter.parse().unwrap();
             assert_eq!(filter.allows(key), want, "{filter} {key}");
         }
-        assert!("*,!".parse::<Filter>().is_err());
+        assert_eq!("*,!".parse::<Filter>(), Err(FilterError));
     }
 
     #[test]

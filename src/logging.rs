@@ -1,6 +1,8 @@
 //! The log and its filter, `RUST_LOG`. The filter is checked here because `env_logger` takes every
 //! unknown word for the name of a module.
 
+use std::error::Error;
+use std::fmt;
 use std::io::Write;
 use std::str::FromStr;
 
@@ -16,24 +18,50 @@ const CRATES: [&str; 2] = ["docker_exit_exporter", "tiny_http"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 
-impl FromStr for LogFilter {
-    type Err = String;
+/// Why a text is not a [`LogFilter`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogFilterError {
+    /// It has more than one `/`.
+    Slashes,
+    /// It has neither a level nor a module.
+    Empty,
+    /// This word is neither a level nor a module.
+    UnknownWord(String),
+}
 
-    fn from_str(filter: &str) -> Result<Self, String> {
+impl fmt::Display for LogFilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slashes => f.write_str("it has more than one /"),
+            Self::Empty => f.write_str("it has no level"),
+            Self::UnknownWord(word) => {
+                write!(
+                    f,
+                    "{word:?} is neither a level nor a module of this program"
+                )
+            }
+        }
+    }
+}
+
+impl Error for LogFilterError {}
+
+impl FromStr for LogFilter {
+    type Err = LogFilterError;
+
+    fn from_str(filter: &str) -> Result<Self, Self::Err> {
         let (words, text) = filter.split_once('/').unwrap_or((filter, ""));
         if text.contains('/') {
-            return Err("it has more than one /".into());
+            return Err(LogFilterError::Slashes);
         }
         let words = words.split(',').map(str::trim);
         let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
         if words.is_empty() {
-            return Err("it has no level".into());
+            return Err(LogFilterError::Empty);
         }
         match words.into_iter().find(|word| !is_directive(word)) {
             None => Ok(Self(filter.to_owned())),
-            Some(word) => Err(format!(
-                "{word:?} is neither a level nor a module of this program"
-            )),
+            Some(word) => Err(LogFilterError::UnknownWord(word.to_owned())),
         }
     }
 }
@@ -118,7 +146,7 @@ mod tests {
             ("/socket", "it has no level"),
             ("info/a/b", "it has more than one /"),
         ] {
-            let why = LogFilter::from_str(bad).unwrap_err();
+            let why = LogFilter::from_str(bad).unwrap_err().to_string();
             assert!(why.contains(want), "{bad:?}: {why}");
         }
     }

@@ -1,5 +1,6 @@
 //! The program: command line, privileges, signals and exit codes.
 
+use std::error::Error;
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -22,66 +23,70 @@ fn main() -> ExitCode {
     let command = match Command::parse(env::args_os().skip(1), |name| env::var_os(name)) {
         Ok(command) => command,
         Err(error) => {
-            print_error(&error.to_string());
+            print_error(&error);
             let healthcheck = env::args_os().any(|argument| argument == "healthcheck");
             return ExitCode::from(if healthcheck { 1 } else { EXIT_USAGE });
         }
     };
-    let result = match command {
-        Command::Help => print(HELP),
-        Command::Version => print(concat!(
-            env!("CARGO_PKG_NAME"),
-            " ",
-            env!("CARGO_PKG_VERSION"),
-            "\n"
-        )),
-        Command::Healthcheck(config) => healthcheck::check(config.listen),
-        Command::Once(config) => {
-            // Standard error has one line at most: why there are no metrics.
-            logging::init(config.log.as_ref(), LevelFilter::Off);
-            once(&config)
-        }
-        Command::Serve(config) => {
-            logging::init(config.log.as_ref(), LevelFilter::Info);
-            serve(&config)
-        }
-    };
-    match result {
+    match run(&command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            print_error(&error);
+            print_error(&*error);
             ExitCode::FAILURE
         }
     }
 }
 
 /// Writes an error to standard error. `eprintln!` panics if that is closed.
-fn print_error(error: &str) {
+fn print_error(error: &dyn Error) {
     let _ = writeln!(io::stderr(), "docker-exit-exporter: {error}");
 }
 
-fn print(text: &str) -> Result<(), String> {
+fn run(command: &Command) -> Result<(), Box<dyn Error>> {
+    match command {
+        Command::Help => print(HELP)?,
+        Command::Version => print(concat!(
+            env!("CARGO_PKG_NAME"),
+            " ",
+            env!("CARGO_PKG_VERSION"),
+            "\n"
+        ))?,
+        Command::Healthcheck(config) => healthcheck::check(config.listen)?,
+        Command::Once(config) => {
+            // Standard error has one line at most: why there are no metrics.
+            logging::init(config.log.as_ref(), LevelFilter::Off);
+            once(config)?;
+        }
+        Command::Serve(config) => {
+            logging::init(config.log.as_ref(), LevelFilter::Info);
+            serve(config)?;
+        }
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> io::Result<()> {
     // `print!` panics if the reader has left, as in `--once | head`.
     let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.to_string()),
-        _ => Ok(()),
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
     }
 }
 
-fn once(config: &Config) -> Result<(), String> {
+fn once(config: &Config) -> Result<(), Box<dyn Error>> {
     let publication = Arc::new(Publication::default());
     let telemetry = Telemetry::new();
     let mut collector = Collector::new(config, Arc::clone(&publication), telemetry.clone());
     collector.collect()?;
     print(&publication.get().text.plain())?;
-    print(&telemetry.render())
+    print(&telemetry.render())?;
+    Ok(())
 }
 
-fn serve(config: &Config) -> Result<(), String> {
+fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     // First of all: as PID 1, the process ignores signals that it does not handle.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
     privileges::drop_root(&config.docker_host, &mut signals)?;
     let listener = TcpListener::bind(config.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
@@ -92,7 +97,7 @@ fn serve(config: &Config) -> Result<(), String> {
         config.listen,
         config.docker_host
     );
-    exporter::start(config, listener).map_err(|error| error.to_string())?;
+    exporter::start(config, listener)?;
     if let Some(signal) = signals.forever().next() {
         log::info!("stopping on signal {signal}");
     }

@@ -6,11 +6,12 @@
 //! Before the socket exists, its group is unknown. A child process then serves as `nobody` without
 //! the group. The parent opens nothing: it waits for the socket, ends the child and takes its place.
 
+use std::error::Error;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
-use std::{env, io, process, thread};
+use std::{env, fmt, io, process, thread};
 
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
@@ -50,12 +51,44 @@ enum Plan {
     Stay(String),
 }
 
+/// Why root could not be dropped.
+#[derive(Debug)]
+pub enum DropRootError {
+    /// The child process that serves until the socket at this address exists failed to start.
+    StartChild(Address, io::Error),
+    /// The ids could not be changed to `nobody` and this group.
+    ChangeIds(u32, io::Error),
+}
+
+impl fmt::Display for DropRootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StartChild(address, error) => write!(
+                f,
+                "cannot start the process that serves until {address} is there: {error}"
+            ),
+            Self::ChangeIds(gid, error) => write!(
+                f,
+                "root cannot be given up ({error}): run it with --user {NOBODY}:{gid}"
+            ),
+        }
+    }
+}
+
+impl Error for DropRootError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::StartChild(_, error) | Self::ChangeIds(_, error) => Some(error),
+        }
+    }
+}
+
 /// Drops root if this process has it, and sets `no_new_privs` in any case. Call it while there is
 /// one thread. `signals` end the process while it waits for the socket.
 ///
 /// # Errors
 /// If root could not be dropped. The exporter must not serve then.
-pub fn drop_root(address: &Address, signals: &mut Signals) -> Result<(), String> {
+pub fn drop_root(address: &Address, signals: &mut Signals) -> Result<(), DropRootError> {
     if let Err(error) = set_no_new_privs(true) {
         log::debug!("no_new_privs cannot be set: {error}");
     }
@@ -69,11 +102,8 @@ pub fn drop_root(address: &Address, signals: &mut Signals) -> Result<(), String>
     let plan = match plan(capabilities, address) {
         Some(plan) => plan,
         None if env::var_os(CHILD_VARIABLE).is_some() => Plan::Drop { gid: NOBODY },
-        None => {
-            serve_with_child_until(|| plan(capabilities, address), signals).map_err(|error| {
-                format!("cannot start the process that serves until {address} is there: {error}")
-            })?
-        }
+        None => serve_with_child_until(|| plan(capabilities, address), signals)
+            .map_err(|error| DropRootError::StartChild(address.clone(), error))?,
     };
     match plan {
         Plan::Drop { gid } => become_nobody(gid),
@@ -154,7 +184,7 @@ fn can_enter(directory: Ownership, gid: u32) -> bool {
 }
 
 /// Changes user and group permanently.
-fn become_nobody(gid: u32) -> Result<(), String> {
+fn become_nobody(gid: u32) -> Result<(), DropRootError> {
     match change_ids(Uid::from_raw(NOBODY), Gid::from_raw(gid)) {
         Ok(()) => Ok(()),
         // Such a namespace usually maps only root, to the user who created it.
@@ -162,9 +192,7 @@ fn become_nobody(gid: u32) -> Result<(), String> {
             log::warn!("staying root: its user namespace has no uid {NOBODY}, or no group {gid}");
             Ok(())
         }
-        Err(error) => Err(format!(
-            "root cannot be given up ({error}): run it with --user {NOBODY}:{gid}"
-        )),
+        Err(error) => Err(DropRootError::ChangeIds(gid, error.into())),
     }
 }
 
