@@ -43,37 +43,27 @@ impl Layout {
     /// (`ExpandSlice`), podman `libpod/container_internal_linux.go` and `libpod/container.go`.
     #[must_use]
     pub fn path(self, parent: &str, id: &str) -> String {
+        let (default, prefix) = match (self.driver, self.is_podman) {
+            (Driver::Cgroupfs, false) => ("docker", ""),
+            (Driver::Cgroupfs, true) => ("libpod_parent", "libpod-"),
+            (Driver::Systemd, false) => ("system.slice", "docker-"),
+            (Driver::Systemd, true) => ("machine.slice", "libpod-"),
+        };
+        let (root, default) = match self.rootless_uid {
+            Some(uid) => {
+                let root = format!("/user.slice/user-{uid}.slice/user@{uid}.service");
+                (root, "user.slice")
+            }
+            None => (String::new(), default),
+        };
+        let parent = match parent.trim_matches('/') {
+            "" if parent.is_empty() || self.driver == Driver::Systemd => default,
+            parent => parent,
+        };
         match self.driver {
-            Driver::Cgroupfs => {
-                let (default, prefix) = if self.is_podman {
-                    ("libpod_parent", "libpod-")
-                } else {
-                    ("docker", "")
-                };
-                let parent = match parent.trim_matches('/') {
-                    "" if parent.is_empty() => default,
-                    parent => parent,
-                };
-                let slash = if parent.is_empty() { "" } else { "/" };
-                format!("/{parent}{slash}{prefix}{id}")
-            }
-            Driver::Systemd => {
-                let (default, prefix) = if self.is_podman {
-                    ("machine.slice", "libpod")
-                } else {
-                    ("system.slice", "docker")
-                };
-                let (above, default) = match self.rootless_uid {
-                    Some(user) => {
-                        let above = format!("/user.slice/user-{user}.slice/user@{user}.service");
-                        (above, "user.slice")
-                    }
-                    None => (String::new(), default),
-                };
-                let parent = parent.trim_matches('/');
-                let slice = if parent.is_empty() { default } else { parent };
-                format!("{above}{}/{prefix}-{id}.scope", expand_slice(slice))
-            }
+            Driver::Cgroupfs if parent.is_empty() => format!("/{prefix}{id}"),
+            Driver::Cgroupfs => format!("/{parent}/{prefix}{id}"),
+            Driver::Systemd => format!("{root}{}/{prefix}{id}.scope", expand_slice(parent)),
         }
     }
 }
@@ -81,23 +71,21 @@ impl Layout {
 /// The path of a slice. Its name contains the names of its parents: `a-b.slice` is at
 /// `/a.slice/a-b.slice`.
 fn expand_slice(slice: &str) -> String {
-    // Podman sets some parents as whole paths.
-    let (above, slice) = slice.rsplit_once('/').unwrap_or(("", slice));
+    // `-.slice` is the root.
+    if slice == "-.slice" {
+        return String::new();
+    }
+    if let Some(parent) = slice.strip_suffix("/-.slice") {
+        return format!("/{parent}");
+    }
     let mut path = String::new();
-    if !above.is_empty() {
-        path = format!("/{above}");
-    }
-    let Some(name) = slice.strip_suffix(".slice") else {
-        return format!("{path}/{slice}");
-    };
-    if name == "-" {
-        return path;
-    }
-    if !above.is_empty() {
-        return format!("{path}/{slice}");
-    }
-    for (at, _) in name.match_indices('-') {
-        path += &format!("/{}.slice", &name[..at]);
+    // Podman sets some parents as whole paths.
+    if !slice.contains('/') {
+        if let Some(name) = slice.strip_suffix(".slice") {
+            for (at, _) in name.match_indices('-') {
+                path += &format!("/{}.slice", &name[..at]);
+            }
+        }
     }
     path + "/" + slice
 }

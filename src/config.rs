@@ -273,10 +273,10 @@ fn parse_text<T: FromStr<Err: Into<Box<dyn Error + Send + Sync>>>>(text: &str) -
 
 /// Parses a whole number from `min` to `max`: digits only, no sign.
 fn parse_whole<T: TryFrom<u64>>(text: &str, min: u64, max: u64) -> Result<T, Cause> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = digits.then(|| u64::from_str(text).ok()).flatten();
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok();
+    let number = number.filter(|number| is_decimal && (min..=max).contains(number));
     number
-        .filter(|number| (min..=max).contains(number))
         .and_then(|number| T::try_from(number).ok())
         .ok_or(None)
 }

@@ -1,7 +1,7 @@
 //! The ids of this process, its user namespace, and the access that a file's mode grants.
 
 use std::fmt;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
@@ -115,9 +115,13 @@ impl Ownership {
     /// Reads the file at `path`; `None` if it does not exist or is not accessible.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
-        fs::metadata(path)
-            .ok()
-            .map(|metadata| Self::from(&metadata))
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            uid: metadata.uid(),
+            gid: metadata.gid(),
+            mode: metadata.mode() & 0o7777,
+            is_socket: metadata.file_type().is_socket(),
+        })
     }
 
     /// Whether the mode lets a process connect. The kernel checks only one of owner, group and
@@ -143,17 +147,6 @@ impl Ownership {
     #[must_use]
     pub fn others_may_connect(self) -> bool {
         self.mode & 0o002 != 0
-    }
-}
-
-impl From<&Metadata> for Ownership {
-    fn from(metadata: &Metadata) -> Self {
-        Self {
-            uid: metadata.uid(),
-            gid: metadata.gid(),
-            mode: metadata.mode() & 0o7777,
-            is_socket: metadata.file_type().is_socket(),
-        }
     }
 }
 

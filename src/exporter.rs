@@ -21,8 +21,7 @@ pub fn start(config: &Config, listener: TcpListener) -> io::Result<()> {
     let collector = Collector::new(config, Arc::clone(&publication), telemetry.clone());
     server::start(listener, &publication, &telemetry, spawn)?;
     spawn("collector", move || {
-        let result = collector.run(|follow| spawn("watcher", follow));
-        if let Err(error) = result {
+        if let Err(error) = collector.run(|follow| spawn("watcher", follow)) {
             log::error!("no thread can be started to follow events: {error}");
         }
     })
@@ -30,11 +29,11 @@ pub fn start(config: &Config, listener: TcpListener) -> io::Result<()> {
 
 fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = thread::Builder::new().name(name.into());
-    let run = move || {
+    let guarded = move || {
         let _guard = ExitOnDrop(name);
         run();
     };
-    thread.spawn(run).map(drop)
+    thread.spawn(guarded).map(drop)
 }
 
 /// Ends the process when it is dropped, also by a panic.

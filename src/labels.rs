@@ -80,11 +80,9 @@ impl Filter {
     /// Whether the label with this key is exported.
     #[must_use]
     pub fn allows(&self, key: &str) -> bool {
-        let decisive = self.patterns.iter().rev();
-        decisive
-            .into_iter()
-            .find(|pattern| glob_matches(&pattern.glob, key))
-            .is_some_and(|pattern| !pattern.is_exclusion)
+        let mut patterns = self.patterns.iter();
+        let last_match = patterns.rfind(|pattern| glob_matches(&pattern.glob, key));
+        last_match.is_some_and(|pattern| !pattern.is_exclusion)
     }
 }
 
@@ -118,21 +116,16 @@ impl FromStr for Filter {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let patterns = text.split(',').map(str::trim);
         let patterns = patterns.filter(|pattern| !pattern.is_empty());
-        let patterns: Vec<_> = patterns
-            .map(|pattern| match pattern.strip_prefix('!') {
-                Some(glob) => Pattern {
-                    is_exclusion: true,
+        let patterns = patterns.map(
+            |pattern| match pattern.strip_prefix('!').unwrap_or(pattern) {
+                "" => Err(FilterError),
+                glob => Ok(Pattern {
+                    is_exclusion: pattern.starts_with('!'),
                     glob: glob.to_owned(),
-                },
-                None => Pattern {
-                    is_exclusion: false,
-                    glob: pattern.to_owned(),
-                },
-            })
-            .collect();
-        if patterns.iter().any(|pattern| pattern.glob.is_empty()) {
-            return Err(FilterError);
-        }
+                }),
+            },
+        );
+        let patterns = patterns.collect::<Result<_, _>>()?;
         Ok(Self { patterns })
     }
 }
@@ -187,30 +180,30 @@ impl DockerLabels {
         // Labels are sorted by key, so the same one of two that collide always wins.
         for (key, value) in labels.iter() {
             if !value.is_empty() && filter.allows(key) {
-                let label = || (sample_bytes(key, value), key.as_str(), value.as_str());
-                named.entry(series_label(key)).or_insert_with(label);
+                named.entry(series_label(key)).or_insert_with(|| {
+                    let bytes = sample_bytes(key, value);
+                    let is_key = keys::ALL.contains(&key.as_str());
+                    (bytes, is_key && bytes <= MAX_PRIORITY_BYTES, value)
+                });
             }
         }
-        let comes_first =
-            |bytes: usize, key: &str| bytes <= MAX_PRIORITY_BYTES && keys::ALL.contains(&key);
-        let first = named
-            .values()
-            .filter(|(bytes, key, _)| comes_first(*bytes, key));
-        let mut room = MAX_BYTES - first.map(|(bytes, ..)| bytes).sum::<usize>();
-        let mut taken = Self {
+        let priority = named.values().filter(|(_, has_priority, _)| *has_priority);
+        let mut bytes_left = MAX_BYTES - priority.map(|(bytes, ..)| bytes).sum::<usize>();
+        let mut rendered = Self {
             text: String::new(),
             left_out: labels.left_out(),
         };
-        for (name, (bytes, key, value)) in &named {
-            let is_first = comes_first(*bytes, key);
-            if !is_first && *bytes > room {
-                taken.left_out += 1;
-                continue;
+        for (name, (bytes, has_priority, value)) in &named {
+            if !has_priority {
+                if *bytes > bytes_left {
+                    rendered.left_out += 1;
+                    continue;
+                }
+                bytes_left -= bytes;
             }
-            room -= if is_first { 0 } else { *bytes };
-            push_label(&mut taken.text, name, value);
+            push_label(&mut rendered.text, name, value);
         }
-        taken
+        rendered
     }
 
     /// The label block of a container's series, without braces. `docker` is the text of its Docker
@@ -231,8 +224,8 @@ fn sample_bytes(key: &str, value: &str) -> usize {
     PREFIX.len() + key.len() + value.len() + escapes + r#",="""#.len()
 }
 
-/// Appends `name="value"` to a label block, after a comma if the block is not empty. Skips an empty
-/// value.
+/// Appends `name="value"` to a label block, after a comma if the block is not empty. Escapes the
+/// value, and skips an empty one.
 pub fn push_label(block: &mut String, name: &str, value: &str) {
     if value.is_empty() {
         return;
@@ -242,7 +235,13 @@ pub fn push_label(block: &mut String, name: &str, value: &str) {
     }
     block.push_str(name);
     block.push_str("=\"");
-    escape_into(block, value);
+    for char in value.chars() {
+        match char {
+            '\\' | '"' => block.extend(['\\', char]),
+            '\n' => block.push_str("\\n"),
+            char => block.push(char),
+        }
+    }
     block.push('"');
 }
 
@@ -250,24 +249,11 @@ pub fn push_label(block: &mut String, name: &str, value: &str) {
 pub(crate) fn series_label(key: &str) -> String {
     let mut name = String::with_capacity(PREFIX.len() + key.len());
     name.push_str(PREFIX);
-    let sanitised = key.chars().map(|letter| match letter {
-        'a'..='z' | 'A'..='Z' | '0'..='9' => letter,
+    name.extend(key.chars().map(|char| match char {
+        'a'..='z' | 'A'..='Z' | '0'..='9' => char,
         _ => '_',
-    });
-    name.extend(sanitised);
+    }));
     name
-}
-
-/// Appends a label's value, escaped as the Prometheus text format requires.
-fn escape_into(text: &mut String, value: &str) {
-    for letter in value.chars() {
-        match letter {
-            '\\' => text.push_str("\\\\"),
-            '"' => text.push_str("\\\""),
-            '\n' => text.push_str("\\n"),
-            letter => text.push(letter),
-        }
-    }
 }
 
 #[cfg(test)]

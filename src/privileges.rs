@@ -166,15 +166,13 @@ fn plan_for<'a>(
             path.display()
         )));
     };
-    Some(
-        match parents.find(|(_, directory)| !can_enter(*directory, gid)) {
-            None => Plan::Drop { gid },
-            Some((directory, _)) => Plan::Stay(format!(
-                "uid {NOBODY} with group {gid} cannot enter {}",
-                directory.display()
-            )),
-        },
-    )
+    let closed = parents.find(|(_, directory)| !can_enter(*directory, gid));
+    Some(closed.map_or(Plan::Drop { gid }, |(directory, _)| {
+        let directory = directory.display();
+        Plan::Stay(format!(
+            "uid {NOBODY} with group {gid} cannot enter {directory}"
+        ))
+    }))
 }
 
 /// Whether `nobody` with this group can enter a directory.
@@ -205,15 +203,12 @@ fn change_ids(uid: Uid, gid: Gid) -> rustix::io::Result<()> {
     set_thread_groups(&[])?;
     set_thread_res_uid(uid, uid, uid)?;
     // Inheritable capabilities, and all with some "securebits", survive the change of the uid.
-    let none = CapabilitySet::empty();
-    set_capabilities(
-        None,
-        CapabilitySets {
-            effective: none,
-            permitted: none,
-            inheritable: none,
-        },
-    )
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, none)
 }
 
 /// Lets a child process serve as `nobody` until there is a plan, then ends it. A signal ends both

@@ -31,12 +31,7 @@ pub(crate) struct ProcessMetrics {
 impl ProcessMetrics {
     /// The metrics of a process that starts now.
     pub(crate) fn new() -> prometheus::Result<Self> {
-        let start_seconds = IntGauge::new(
-            "process_start_time_seconds",
-            "Start time of the process since unix epoch in seconds.",
-        )?;
-        start_seconds.set(now());
-        Ok(Self {
+        let metrics = Self {
             cpu_seconds: Counter::new(
                 "process_cpu_seconds_total",
                 "Total user and system CPU time spent in seconds.",
@@ -54,9 +49,14 @@ impl ProcessMetrics {
                 "process_resident_memory_bytes",
                 "Resident memory size in bytes.",
             )?,
-            start_seconds,
+            start_seconds: IntGauge::new(
+                "process_start_time_seconds",
+                "Start time of the process since unix epoch in seconds.",
+            )?,
             threads: IntGauge::new("process_threads", "Number of OS threads in the process.")?,
-        })
+        };
+        metrics.start_seconds.set(now());
+        Ok(metrics)
     }
 
     fn parts(&self) -> [&dyn Collector; 7] {
@@ -80,8 +80,7 @@ impl ProcessMetrics {
                 .inc_by((seconds - self.cpu_seconds.get()).max(0.0));
         }
         // The clock may have been set back. The start must not be in the future.
-        let start = self.start_seconds.get().min(now());
-        self.start_seconds.set(start);
+        self.start_seconds.set(self.start_seconds.get().min(now()));
         let status = read("/proc/self/status");
         for (name, gauge, factor) in [
             ("VmSize:", &self.virtual_bytes, 1024),
@@ -105,14 +104,13 @@ impl ProcessMetrics {
 
 impl Collector for ProcessMetrics {
     fn desc(&self) -> Vec<&Desc> {
-        let parts = self.parts().into_iter();
-        parts.flat_map(Collector::desc).collect()
+        self.parts().into_iter().flat_map(Collector::desc).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         self.read();
-        let parts = self.parts().into_iter();
-        parts.flat_map(Collector::collect).collect()
+        let parts = self.parts();
+        parts.into_iter().flat_map(Collector::collect).collect()
     }
 }
 
@@ -129,10 +127,9 @@ pub(crate) fn max_threads() -> Option<usize> {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let of_user = number_after(&limits, "Max processes").and_then(|it| usize::try_from(it).ok());
     let files = ["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"];
-    let of_cgroup = files.iter().filter_map(|path| {
-        let text = fs::read_to_string(path).ok()?;
-        text.trim().parse().ok()
-    });
+    let of_cgroup = files
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
     of_cgroup.chain(of_user).min()
 }
 

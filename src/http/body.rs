@@ -167,11 +167,8 @@ impl<'a, S: Transport> Body<'a, S> {
     }
 
     fn read_line(&mut self) -> Result<Vec<u8>, HttpError> {
-        read_line(
-            &mut self.connection.reader,
-            &mut limits::MAX_LINE_BYTES.clone(),
-            LINE_LIMIT,
-        )
+        let mut bytes_left = LINE_LIMIT.max;
+        read_line(&mut self.connection.reader, &mut bytes_left, LINE_LIMIT)
     }
 }
 
@@ -182,15 +179,12 @@ fn parse_chunk_size(line: &[u8]) -> Result<u64, HttpError> {
     let digits = line[..end.unwrap_or(line.len())].trim_ascii_end();
     let text = std::str::from_utf8(digits).unwrap_or_default();
     // `from_str_radix` alone would accept a sign.
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(bad_chunk_size(line));
-    }
-    u64::from_str_radix(text, 16).map_err(|_| bad_chunk_size(line))
-}
-
-fn bad_chunk_size(line: &[u8]) -> HttpError {
-    let start = String::from_utf8_lossy(&line[..line.len().min(40)]);
-    HttpError::Malformed(format!("bad chunk size {start:?}"))
+    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let size = u64::from_str_radix(text, 16).ok().filter(|_| is_hex);
+    size.ok_or_else(|| {
+        let start = String::from_utf8_lossy(&line[..line.len().min(40)]);
+        HttpError::Malformed(format!("bad chunk size {start:?}"))
+    })
 }
 
 #[cfg(test)]

@@ -54,10 +54,9 @@ impl<S: Transport> Connection<S> {
         deadline: Option<Instant>,
     ) -> Result<(Head, Body<'_, S>), HttpError> {
         assert!(self.is_idle, "the last response was not read to its end");
+        let is_visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         assert!(
-            [host, path]
-                .iter()
-                .all(|text| text.bytes().all(|byte| byte.is_ascii_graphic())),
+            is_visible(host) && is_visible(path),
             "a request's head must not be split: {host:?} {path:?}"
         );
         self.is_idle = false;

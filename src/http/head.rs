@@ -39,12 +39,13 @@ impl Head {
     /// [`HttpError::Closed`] if the stream ends first, [`HttpError::TooLarge`],
     /// [`HttpError::Malformed`], or a read error.
     pub(super) fn read(reader: &mut impl BufRead) -> Result<Self, HttpError> {
-        let mut left = limits::MAX_HEAD_BYTES;
-        let first = read_line(reader, &mut left, HEAD_LIMIT)?;
+        let mut bytes_left = HEAD_LIMIT.max;
+        let first = read_line(reader, &mut bytes_left, HEAD_LIMIT)?;
         let (is_http_1_0, status) = parse_status_line(&first)?;
         let mut headers = Vec::new();
         loop {
-            let line = read_line(reader, &mut left, HEAD_LIMIT).map_err(HttpError::in_response)?;
+            let line =
+                read_line(reader, &mut bytes_left, HEAD_LIMIT).map_err(HttpError::in_response)?;
             if line.is_empty() {
                 break;
             }
@@ -85,10 +86,8 @@ impl Head {
 
     /// Whether the connection stays open after the body (RFC 9112, 9.3).
     pub(super) fn is_keep_alive(&self) -> bool {
-        if self.has_token("connection", "close") {
-            return false;
-        }
-        !self.is_http_1_0 || self.has_token("connection", "keep-alive")
+        !self.has_token("connection", "close")
+            && (!self.is_http_1_0 || self.has_token("connection", "keep-alive"))
     }
 
     /// How the body of this response to a GET ends (RFC 9112, 6.3).
@@ -126,10 +125,8 @@ fn bad_length(value: &str) -> HttpError {
 
 /// Parses digits only; `str::parse` alone would accept a sign.
 fn parse_decimal(text: &str) -> Option<u64> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    text.parse().ok()
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_decimal)
 }
 
 /// Parses a status line into "is HTTP/1.0" and the status code. The reason phrase is ignored.
@@ -167,11 +164,11 @@ fn parse_header(line: &[u8]) -> Result<(String, String), HttpError> {
     }
 }
 
-/// Reads one line and returns it without its CRLF. Subtracts the bytes it read from `left`;
-/// `limit` is the error when `left` is not enough.
+/// Reads one line and returns it without its CRLF. Subtracts the bytes it read from `bytes_left`;
+/// `limit` is the error when `bytes_left` is not enough.
 pub(super) fn read_line(
     reader: &mut impl BufRead,
-    left: &mut usize,
+    bytes_left: &mut usize,
     limit: Limit,
 ) -> Result<Vec<u8>, HttpError> {
     let mut line = Vec::new();
@@ -185,10 +182,10 @@ pub(super) fn read_line(
         })?;
         let newline = available.iter().position(|byte| *byte == b'\n');
         let taken = newline.map_or(available.len(), |at| at + 1);
-        if taken > *left {
+        if taken > *bytes_left {
             return Err(HttpError::TooLarge(limit));
         }
-        *left -= taken;
+        *bytes_left -= taken;
         line.extend_from_slice(&available[..taken]);
         reader.consume(taken);
         if newline.is_some() {
