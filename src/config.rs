@@ -64,64 +64,34 @@ impl Default for Config {
     }
 }
 
-/// Why a value is bad, where that is more than not being what the setting takes.
-type Cause = Option<Box<dyn Error + Send + Sync>>;
-
-/// Bad arguments or a bad setting.
+/// Bad arguments or a bad setting, described in one line.
 #[derive(Debug)]
-pub enum ConfigError {
-    /// An unknown flag, or one without its value.
-    Arguments(lexopt::Error),
-    /// A value that the setting does not take.
-    Value {
-        /// The variable, or the flag with its dashes.
-        setting: String,
-        /// The value.
-        value: OsString,
-        /// The reason, if it is more specific than `takes`.
-        cause: Cause,
-        /// The valid values.
-        takes: &'static str,
-    },
-    /// Both `--once` and `healthcheck`.
-    OnceAndHealthcheck,
+pub struct ConfigError {
+    text: String,
+    cause: Cause,
 }
+
+/// A more specific reason than what a setting takes.
+type Cause = Option<Box<dyn Error + Send + Sync>>;
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Arguments(error) => write!(f, "{error}; --help lists what there is"),
-            Self::Value {
-                setting,
-                value,
-                cause,
-                takes,
-            } => {
-                // Debug escapes line breaks in the value.
-                write!(f, "{setting} cannot be {value:?}")?;
-                if let Some(cause) = cause {
-                    write!(f, " because {cause}")?;
-                }
-                write!(f, "; it takes {takes}")
-            }
-            Self::OnceAndHealthcheck => f.write_str("--once and healthcheck exclude each other"),
-        }
+        f.write_str(&self.text)
     }
 }
 
 impl Error for ConfigError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Arguments(error) => Some(error),
-            Self::Value { cause, .. } => cause.as_deref().map(|cause| cause as _),
-            Self::OnceAndHealthcheck => None,
-        }
+        self.cause.as_deref().map(|cause| cause as _)
     }
 }
 
 impl From<lexopt::Error> for ConfigError {
     fn from(error: lexopt::Error) -> Self {
-        Self::Arguments(error)
+        Self {
+            text: format!("{error}; --help lists what there is"),
+            cause: Some(error.into()),
+        }
     }
 }
 
@@ -134,48 +104,34 @@ struct Setting {
 }
 
 const SETTINGS: [Setting; 10] = [
-    setting("EXPORTER_PORT", Some("port"), "a port, 1-65535"),
-    setting(
-        "EXPORTER_ADDRESS",
-        Some("address"),
-        "an IP address, v4 or v6",
-    ),
-    setting(
-        "COLLECTION_INTERVAL",
-        Some("interval"),
-        "whole seconds, 1-86400",
-    ),
+    setting("EXPORTER_PORT", "port", "a port, 1-65535"),
+    setting("EXPORTER_ADDRESS", "address", "an IP address, v4 or v6"),
+    setting("COLLECTION_INTERVAL", "interval", "whole seconds, 1-86400"),
     setting(
         "DOCKER_HOST",
-        Some("docker-host"),
+        "docker-host",
         "unix:///path or tcp://host:port",
     ),
-    setting(
-        "EXIT_RETENTION",
-        Some("retention"),
-        "whole seconds, 0-4294967295",
-    ),
+    setting("EXIT_RETENTION", "retention", "whole seconds, 0-4294967295"),
     setting(
         "CONTAINER_LABELS",
-        Some("container-labels"),
+        "container-labels",
         "comma-separated patterns of label keys, with * as wildcard and ! to exclude",
     ),
-    setting("EVENTS", Some("events"), "on or off"),
+    setting("EVENTS", "events", "on or off"),
     setting(
         "RUST_LOG",
-        None,
+        "",
         "off, error, warn, info, debug or trace, also by module: \
          warn,docker_exit_exporter::collector=debug",
     ),
-    setting("DOCKER_TLS_VERIFY", None, "nothing, so leave it unset"),
-    setting("DOCKER_CERT_PATH", None, "nothing, so leave it unset"),
+    setting("DOCKER_TLS_VERIFY", "", "nothing, so leave it unset"),
+    setting("DOCKER_CERT_PATH", "", "nothing, so leave it unset"),
 ];
 
-const fn setting(
-    variable: &'static str,
-    flag: Option<&'static str>,
-    takes: &'static str,
-) -> Setting {
+/// A setting; `flag` is empty if there is none.
+const fn setting(variable: &'static str, flag: &'static str, takes: &'static str) -> Setting {
+    let flag = if flag.is_empty() { None } else { Some(flag) };
     Setting {
         variable,
         flag,
@@ -227,7 +183,10 @@ impl Command {
             (false, false) => Ok(Self::Serve(config)),
             (true, false) => Ok(Self::Once(config)),
             (false, true) => Ok(Self::Healthcheck(config)),
-            (true, true) => Err(ConfigError::OnceAndHealthcheck),
+            (true, true) => Err(ConfigError {
+                text: "--once and healthcheck exclude each other".into(),
+                cause: None,
+            }),
         }
     }
 }
@@ -236,13 +195,17 @@ impl Setting {
     /// Parses `value` and stores it in `config`. `source` is the variable or the flag.
     fn apply(&self, config: &mut Config, source: &str, value: &OsStr) -> Result<(), ConfigError> {
         let text = value.to_str().ok_or(None);
-        text.and_then(|text| self.parse(config, text))
-            .map_err(|cause| ConfigError::Value {
-                setting: source.to_owned(),
-                value: value.to_owned(),
-                cause,
-                takes: self.takes,
-            })
+        let result = text.and_then(|text| self.parse(config, text));
+        result.map_err(|cause| {
+            let because = cause.as_ref().map(|cause| format!(" because {cause}"));
+            // Debug escapes line breaks in the value.
+            let text = format!(
+                "{source} cannot be {value:?}{}; it takes {}",
+                because.unwrap_or_default(),
+                self.takes
+            );
+            ConfigError { text, cause }
+        })
     }
 
     fn parse(&self, config: &mut Config, text: &str) -> Result<(), Cause> {

@@ -40,9 +40,8 @@ impl Credentials {
 impl fmt::Display for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "uid {}, gid {}", self.uid, self.gid)?;
-        if !self.groups.is_empty() {
-            let groups: Vec<_> = self.groups.iter().map(u32::to_string).collect();
-            write!(f, ", groups {}", groups.join(" "))?;
+        for (at, group) in self.groups.iter().enumerate() {
+            write!(f, "{} {group}", if at == 0 { ", groups" } else { "" })?;
         }
         Ok(())
     }
@@ -78,13 +77,11 @@ impl UserNamespace {
     /// Whether neither the owner nor the group of this file is mapped.
     #[must_use]
     pub fn is_unmapped(self, file: Ownership) -> bool {
-        match self {
-            Self::Host => false,
-            Self::Remapped {
-                overflow_uid,
-                overflow_gid,
-            } => (file.uid, file.gid) == (overflow_uid, overflow_gid),
-        }
+        let unmapped = Self::Remapped {
+            overflow_uid: file.uid,
+            overflow_gid: file.gid,
+        };
+        self == unmapped
     }
 }
 

@@ -10,32 +10,26 @@ use crate::http::{Connection, HttpError};
 /// Time for connecting and the response. The healthcheck must end within 3 s.
 const TIMEOUT: Duration = Duration::from_millis(2500);
 
-/// Why an exporter is not healthy.
+/// The exporter at this address did not respond with status 200.
 #[derive(Debug)]
-pub enum HealthcheckError {
-    /// The exporter at this address responded with this status, not with 200.
-    Status(SocketAddr, u16),
-    /// The request to this address failed.
-    Request(SocketAddr, HttpError),
+pub struct HealthcheckError {
+    address: SocketAddr,
+    status: Result<u16, HttpError>,
 }
 
 impl fmt::Display for HealthcheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(address, status) => {
-                write!(f, "http://{address}/-/healthy: it answers {status}")
-            }
-            Self::Request(address, error) => write!(f, "http://{address}/-/healthy: {error}"),
+        write!(f, "http://{}/-/healthy: ", self.address)?;
+        match &self.status {
+            Ok(status) => write!(f, "it answers {status}"),
+            Err(error) => error.fmt(f),
         }
     }
 }
 
 impl Error for HealthcheckError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Status(..) => None,
-            Self::Request(_, error) => Some(error),
-        }
+        self.status.as_ref().err().map(|error| error as _)
     }
 }
 
@@ -47,8 +41,7 @@ pub fn check(listen: SocketAddr) -> Result<(), HealthcheckError> {
     let address = loopback_if_unspecified(listen);
     match request_status(address) {
         Ok(200) => Ok(()),
-        Ok(status) => Err(HealthcheckError::Status(address, status)),
-        Err(error) => Err(HealthcheckError::Request(address, error)),
+        status => Err(HealthcheckError { address, status }),
     }
 }
 

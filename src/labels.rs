@@ -67,22 +67,20 @@ const PREFIX: &str = "container_label_";
 /// The last pattern that matches a key decides. A key that matches none is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
-    patterns: Vec<Pattern>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Pattern {
-    is_exclusion: bool,
-    glob: String,
+    /// Globs; those that exclude start with `!`.
+    patterns: Vec<String>,
 }
 
 impl Filter {
     /// Whether the label with this key is exported.
     #[must_use]
     pub fn allows(&self, key: &str) -> bool {
-        let mut patterns = self.patterns.iter();
-        let last_match = patterns.rfind(|pattern| glob_matches(&pattern.glob, key));
-        last_match.is_some_and(|pattern| !pattern.is_exclusion)
+        let is_match = |pattern: &&String| {
+            let glob = pattern.strip_prefix('!').unwrap_or(pattern);
+            glob_matches(glob, key)
+        };
+        let last_match = self.patterns.iter().rfind(is_match);
+        last_match.is_some_and(|pattern| !pattern.starts_with('!'))
     }
 }
 
@@ -90,10 +88,7 @@ impl Default for Filter {
     /// Allows every label.
     fn default() -> Self {
         Self {
-            patterns: vec![Pattern {
-                is_exclusion: false,
-                glob: "*".into(),
-            }],
+            patterns: vec!["*".into()],
         }
     }
 }
@@ -116,28 +111,17 @@ impl FromStr for Filter {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let patterns = text.split(',').map(str::trim);
         let patterns = patterns.filter(|pattern| !pattern.is_empty());
-        let patterns = patterns.map(
-            |pattern| match pattern.strip_prefix('!').unwrap_or(pattern) {
-                "" => Err(FilterError),
-                glob => Ok(Pattern {
-                    is_exclusion: pattern.starts_with('!'),
-                    glob: glob.to_owned(),
-                }),
-            },
-        );
-        let patterns = patterns.collect::<Result<_, _>>()?;
+        let patterns: Vec<_> = patterns.map(str::to_owned).collect();
+        if patterns.iter().any(|pattern| pattern == "!") {
+            return Err(FilterError);
+        }
         Ok(Self { patterns })
     }
 }
 
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, pattern) in self.patterns.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            let not = if pattern.is_exclusion { "!" } else { "" };
-            write!(f, "{comma}{not}{}", pattern.glob)?;
-        }
-        Ok(())
+        f.write_str(&self.patterns.join(","))
     }
 }
 

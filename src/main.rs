@@ -16,6 +16,9 @@ use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+const NAME: &str = env!("CARGO_PKG_NAME");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The exit code for bad arguments or settings. `healthcheck` exits with 1, since Docker reserves 2.
 const EXIT_USAGE: u8 = 2;
 
@@ -39,18 +42,13 @@ fn main() -> ExitCode {
 
 /// Writes an error to standard error. `eprintln!` panics if that is closed.
 fn print_error(error: &dyn Error) {
-    let _ = writeln!(io::stderr(), "docker-exit-exporter: {error}");
+    let _ = writeln!(io::stderr(), "{NAME}: {error}");
 }
 
 fn run(command: &Command) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Help => print(HELP)?,
-        Command::Version => print(concat!(
-            env!("CARGO_PKG_NAME"),
-            " ",
-            env!("CARGO_PKG_VERSION"),
-            "\n"
-        ))?,
+        Command::Version => print(&format!("{NAME} {VERSION}\n"))?,
         Command::Healthcheck(config) => healthcheck::check(config.listen)?,
         Command::Once(config) => {
             // Standard error has one line at most: why there are no metrics.
@@ -91,9 +89,7 @@ fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(config.listen)
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     log::info!(
-        "{} {} on http://{}, watching {}",
-        env!("CARGO_PKG_NAME"),
-        env!("CARGO_PKG_VERSION"),
+        "{NAME} {VERSION} on http://{}, watching {}",
         config.listen,
         config.docker_host
     );

@@ -4,7 +4,7 @@ use std::io::BufRead;
 use std::time::Instant;
 
 use super::error::Limit;
-use super::head::{Framing, available, fill, read_line};
+use super::head::{available, fill, read_line};
 use super::{Connection, HttpError, limits};
 use crate::deadline::Transport;
 
@@ -17,41 +17,28 @@ const LINE_LIMIT: Limit = Limit {
 /// The body of one response. Its connection can be used again after the body is read to its end.
 #[derive(Debug)]
 pub struct Body<'a, S: Transport> {
-    connection: &'a mut Connection<S>,
-    state: BodyState,
-    is_keep_alive: bool,
+    pub(super) connection: &'a mut Connection<S>,
+    pub(super) state: BodyState,
+    /// Whether the peer keeps the connection open after the body.
+    pub(super) is_keep_alive: bool,
 }
 
+/// What comes next in a body. The head determines its first state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BodyState {
+pub(super) enum BodyState {
     /// The bytes left of a body of known length.
     Length(u64),
-    /// A chunk's size line comes next.
+    /// A chunk's size line.
     ChunkSize,
-    /// The bytes left of a chunk. A line end follows them.
+    /// The bytes left of a chunk, and a line end after them.
     Chunk(u64),
+    /// Bytes until the peer closes the connection.
     UntilClose,
+    /// Nothing.
     Done,
 }
 
-impl<'a, S: Transport> Body<'a, S> {
-    pub(super) fn new(
-        connection: &'a mut Connection<S>,
-        framing: Framing,
-        is_keep_alive: bool,
-    ) -> Self {
-        let state = match framing {
-            Framing::Length(length) => BodyState::Length(length),
-            Framing::Chunked => BodyState::ChunkSize,
-            Framing::UntilClose => BodyState::UntilClose,
-        };
-        Self {
-            connection,
-            state,
-            is_keep_alive,
-        }
-    }
-
+impl<S: Transport> Body<'_, S> {
     /// Replaces the deadline for the rest of the body; `None` means no deadline.
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.connection.reader.get_mut().set_deadline(deadline);
@@ -93,11 +80,7 @@ impl<'a, S: Transport> Body<'a, S> {
     /// # Errors
     /// Those of [`Body::fill`], and [`HttpError::TooLarge`] if `into` would exceed `limit` bytes.
     pub fn read_to_end(&mut self, into: &mut Vec<u8>, limit: usize) -> Result<(), HttpError> {
-        let too_large = HttpError::TooLarge(Limit {
-            what: "the body",
-            max: limit,
-            unit: "bytes",
-        });
+        let too_large = HttpError::too_large("the body", limit, "bytes");
         if let BodyState::Length(length) = self.state {
             if length > limit.saturating_sub(into.len()) as u64 {
                 return Err(too_large);
@@ -159,11 +142,11 @@ impl<'a, S: Transport> Body<'a, S> {
                 return Ok(());
             }
         }
-        Err(HttpError::TooLarge(Limit {
-            what: "the end of the body",
-            max: limits::MAX_TRAILERS,
-            unit: "trailers",
-        }))
+        Err(HttpError::too_large(
+            "the end of the body",
+            limits::MAX_TRAILERS,
+            "trailers",
+        ))
     }
 
     fn read_line(&mut self) -> Result<Vec<u8>, HttpError> {

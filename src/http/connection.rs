@@ -3,7 +3,6 @@
 use std::io::{BufReader, Write};
 use std::time::Instant;
 
-use super::error::Limit;
 use super::{Body, Head, HttpError, limits};
 use crate::deadline::{DeadlineStream, Transport};
 
@@ -67,11 +66,13 @@ impl<S: Transport> Connection<S> {
             env!("CARGO_PKG_NAME"),
             env!("CARGO_PKG_VERSION"),
         );
-        stream
-            .write_all(request.as_bytes())
-            .map_err(|error| HttpError::from(error).before_response())?;
+        stream.write_all(request.as_bytes())?;
         let head = self.read_final_head()?;
-        let body = Body::new(self, head.framing()?, head.is_keep_alive());
+        let body = Body {
+            state: head.body_state()?,
+            is_keep_alive: head.is_keep_alive(),
+            connection: self,
+        };
         Ok((head, body))
     }
 
@@ -90,10 +91,10 @@ impl<S: Transport> Connection<S> {
                 return Ok(head);
             }
         }
-        Err(HttpError::TooLarge(Limit {
-            what: "the number of answers",
-            max: limits::MAX_INTERIM_RESPONSES,
-            unit: "interim answers",
-        }))
+        Err(HttpError::too_large(
+            "the number of answers",
+            limits::MAX_INTERIM_RESPONSES,
+            "interim answers",
+        ))
     }
 }

@@ -42,18 +42,14 @@ impl HttpError {
         matches!(self, Self::Closed { in_response: false })
     }
 
-    /// The same error, after part of the response was read.
+    pub(super) fn too_large(what: &'static str, max: usize, unit: &'static str) -> Self {
+        Self::TooLarge(Limit { what, max, unit })
+    }
+
+    /// The same error, known to come after part of the response was read.
     pub(super) fn in_response(self) -> Self {
         match self {
             Self::Closed { .. } => Self::Closed { in_response: true },
-            error => error,
-        }
-    }
-
-    /// The same error, before any part of the response was read.
-    pub(super) fn before_response(self) -> Self {
-        match self {
-            Self::Closed { .. } => Self::Closed { in_response: false },
             error => error,
         }
     }
@@ -87,6 +83,7 @@ impl error::Error for HttpError {
     }
 }
 
+/// The error before any part of the response was read.
 impl From<io::Error> for HttpError {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{
@@ -96,7 +93,7 @@ impl From<io::Error> for HttpError {
             // Systems report a socket's timeout as one or the other.
             TimedOut | WouldBlock => Self::DeadlinePassed,
             UnexpectedEof | BrokenPipe | ConnectionReset | ConnectionAborted => {
-                Self::Closed { in_response: true }
+                Self::Closed { in_response: false }
             }
             _ => Self::Io(error),
         }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, ErrorKind};
 
+use super::body::BodyState;
 use super::error::Limit;
 use super::{HttpError, limits};
 
@@ -19,17 +20,6 @@ pub struct Head {
     /// Names in lower case, trimmed values, in the order received.
     headers: Vec<(String, String)>,
     is_http_1_0: bool,
-}
-
-/// How the end of a body is found (RFC 9112, 6.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// The body has this many bytes.
-    Length(u64),
-    /// Chunks, the last one of size zero.
-    Chunked,
-    /// The body ends when the peer closes the connection.
-    UntilClose,
 }
 
 impl Head {
@@ -50,11 +40,11 @@ impl Head {
                 break;
             }
             if headers.len() == limits::MAX_HEADERS {
-                return Err(HttpError::TooLarge(Limit {
-                    what: "the head",
-                    max: limits::MAX_HEADERS,
-                    unit: "headers",
-                }));
+                return Err(HttpError::too_large(
+                    "the head",
+                    limits::MAX_HEADERS,
+                    "headers",
+                ));
             }
             headers.push(parse_header(&line)?);
         }
@@ -90,13 +80,13 @@ impl Head {
             && (!self.is_http_1_0 || self.has_token("connection", "keep-alive"))
     }
 
-    /// How the body of this response to a GET ends (RFC 9112, 6.3).
+    /// The first state of the body of this response to a GET (RFC 9112, 6.3).
     ///
     /// # Errors
     /// [`HttpError::Malformed`] if the lengths differ or the coding is not `chunked`.
-    pub(super) fn framing(&self) -> Result<Framing, HttpError> {
+    pub(super) fn body_state(&self) -> Result<BodyState, HttpError> {
         if matches!(self.status, 204 | 304) {
-            return Ok(Framing::Length(0));
+            return Ok(BodyState::Length(0));
         }
         let mut codings = self.values("transfer-encoding");
         if let Some(coding) = codings.next() {
@@ -105,7 +95,7 @@ impl Head {
                     "unknown Transfer-Encoding {coding:?}"
                 )));
             }
-            return Ok(Framing::Chunked);
+            return Ok(BodyState::ChunkSize);
         }
         let mut length = None;
         for value in self.values("content-length") {
@@ -115,7 +105,7 @@ impl Head {
             }
             length = Some(parsed);
         }
-        Ok(length.map_or(Framing::UntilClose, Framing::Length))
+        Ok(length.map_or(BodyState::UntilClose, BodyState::Length))
     }
 }
 
@@ -214,7 +204,7 @@ pub(super) fn available(reader: &mut impl BufRead) -> Result<&[u8], HttpError> {
             Ok([]) => return Ok(&[]),
             Ok(_) => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(HttpError::from(error).before_response()),
+            Err(error) => return Err(error.into()),
         }
     }
     // The borrow checker does not allow the loop to return the slice. This call reads nothing.
@@ -229,8 +219,8 @@ mod tests {
         Head::read(&mut &bytes[..])
     }
 
-    fn framing(headers: &str) -> Result<Framing, HttpError> {
-        read(format!("HTTP/1.1 200 OK\r\n{headers}\r\n").as_bytes())?.framing()
+    fn body_state(headers: &str) -> Result<BodyState, HttpError> {
+        read(format!("HTTP/1.1 200 OK\r\n{headers}\r\n").as_bytes())?.body_state()
     }
 
     #[test]
@@ -287,17 +277,17 @@ mod tests {
     }
 
     #[test]
-    fn body_framing() {
+    fn body_states() {
         for (headers, want) in [
-            ("", Some(Framing::UntilClose)),
-            ("Content-Length: 0\r\n", Some(Framing::Length(0))),
+            ("", Some(BodyState::UntilClose)),
+            ("Content-Length: 0\r\n", Some(BodyState::Length(0))),
             (
                 "Content-Length: 18446744073709551615\r\n",
-                Some(Framing::Length(u64::MAX)),
+                Some(BodyState::Length(u64::MAX)),
             ),
             (
                 "Content-Length: 5\r\nContent-Length: 5\r\n",
-                Some(Framing::Length(5)),
+                Some(BodyState::Length(5)),
             ),
             ("Content-Length: 5\r\nContent-Length: 6\r\n", None),
             ("Content-Length: +5\r\n", None),
@@ -306,16 +296,16 @@ mod tests {
             ("Content-Length: 0x5\r\n", None),
             ("Content-Length: \r\n", None),
             ("Content-Length: 18446744073709551616\r\n", None),
-            ("Transfer-Encoding: chunked\r\n", Some(Framing::Chunked)),
-            ("transfer-encoding: Chunked\r\n", Some(Framing::Chunked)),
+            ("Transfer-Encoding: chunked\r\n", Some(BodyState::ChunkSize)),
+            ("transfer-encoding: Chunked\r\n", Some(BodyState::ChunkSize)),
             (
                 "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-                Some(Framing::Chunked),
+                Some(BodyState::ChunkSize),
             ),
             ("Transfer-Encoding: gzip, chunked\r\n", None),
             ("Transfer-Encoding: identity\r\n", None),
         ] {
-            assert_eq!(framing(headers).ok(), want, "{headers:?}");
+            assert_eq!(body_state(headers).ok(), want, "{headers:?}");
         }
     }
 
