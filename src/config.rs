@@ -379,6 +379,18 @@ mod tests {
     }
 
     #[test]
+    fn an_error_has_its_cause_as_source() {
+        let error = |variable, value| {
+            let lookup = |name: &str| (name == variable).then(|| OsString::from(value));
+            let error = Command::parse([], lookup).unwrap_err();
+            error.source().map(ToString::to_string)
+        };
+        let want = "there is nothing after a `!`";
+        assert_eq!(error("CONTAINER_LABELS", "!").as_deref(), Some(want));
+        assert_eq!(error("EVENTS", "maybe"), None);
+    }
+
+    #[test]
     fn a_value_that_is_not_text() {
         use std::os::unix::ffi::OsStringExt;
         let lookup = |name: &str| (name == "EVENTS").then(|| OsString::from_vec(vec![0xff]));
