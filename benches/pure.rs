@@ -29,7 +29,7 @@ use docker_exit_exporter::cgroup::Layout;
 use docker_exit_exporter::deadline::Transport;
 use docker_exit_exporter::engine::{Inspected, listing};
 use docker_exit_exporter::labels::Filter;
-use docker_exit_exporter::ledger::{Asking, EventsCome, Ledger, Now};
+use docker_exit_exporter::ledger::{EventFeed, Ledger, Now, RequestTimes};
 use jiff::{SignedDuration, Timestamp};
 
 #[allow(dead_code)] // Shared with the tests, which use other parts of it.
@@ -95,7 +95,7 @@ impl Host {
         for (id, inspected) in &self.inspects {
             ledger.apply_inspect(id, inspected, &asking(0));
         }
-        let reports = ledger.report(time(0), EventsCome::Never);
+        let reports = ledger.report(time(0), EventFeed::Off);
         assert_eq!(reports.len(), self.inspects.len(), "every exit is reported");
         ledger.find_superseded();
         ledger
@@ -121,8 +121,8 @@ fn time(number: u32) -> Now {
     }
 }
 
-fn asking(number: u32) -> Asking {
-    Asking {
+fn asking(number: u32) -> RequestTimes {
+    RequestTimes {
         asked: time(number),
         answered: time(number),
     }
@@ -223,7 +223,7 @@ mod http {
 mod listings {
     use divan::Bencher;
     use divan::counter::BytesCount;
-    use docker_exit_exporter::ledger::Pending;
+    use docker_exit_exporter::ledger::PendingInspects;
     use serde::de::IgnoredAny;
 
     use super::{SECONDS, SIZES, asking, empty, host, listing};
@@ -252,7 +252,7 @@ mod listings {
                 number += 1;
                 let containers = listing(&host.listing).expect("a listing");
                 let pending = ledger.apply_listing(&containers, &asking(number));
-                assert_eq!(pending, Pending::default(), "nothing has changed");
+                assert_eq!(pending, PendingInspects::default(), "nothing has changed");
             });
     }
 
@@ -278,7 +278,7 @@ mod text {
     use divan::counter::BytesCount;
     use docker_exit_exporter::engine::EngineInfo;
     use docker_exit_exporter::exposition::Renderer;
-    use docker_exit_exporter::ledger::NotInspected;
+    use docker_exit_exporter::ledger::InspectFailure;
 
     use super::{Ledger, SECONDS, SIZES, host, time};
 
@@ -310,7 +310,7 @@ mod text {
         bencher.bench_local(|| {
             // Nothing has changed, but that is not known before it is looked at.
             let id = ids.next().expect("a container");
-            ledger.inspect_failed(id, NotInspected::Gone, time(0));
+            ledger.inspect_failed(id, InspectFailure::Gone, time(0));
             ledger.find_superseded();
             rendered_by(&mut renderer, &ledger);
         });
@@ -325,7 +325,7 @@ mod text {
 
 mod page {
     use divan::Bencher;
-    use docker_exit_exporter::ledger::NotInspected;
+    use docker_exit_exporter::ledger::InspectFailure;
     use docker_exit_exporter::page::{Docker, Rows, Snapshot, View, render};
 
     use super::{Arc, SECONDS, SIZES, host, time};
@@ -353,7 +353,7 @@ mod page {
         let mut ids = host.inspects.iter().map(|(id, _)| id).cycle();
         bencher.bench_local(|| {
             let id = ids.next().expect("a container");
-            ledger.inspect_failed(id, NotInspected::Gone, time(0));
+            ledger.inspect_failed(id, InspectFailure::Gone, time(0));
             rows.update(&ledger)
         });
     }

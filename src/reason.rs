@@ -1,26 +1,26 @@
 //! Why a run ended.
 
-/// The reason of an exit, a closed set.
+/// Reason of an exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
-    /// It never ran: the runtime could not start it.
+    /// The runtime could not start the container.
     StartFailed,
-    /// Someone asked for it while the health check failed, as Swarm does.
+    /// Stopped on request while the health check failed, as Swarm does.
     Unhealthy,
-    /// Someone asked for it: SIGKILL, or the container's stop signal, was sent in this run.
+    /// Stopped on request: SIGKILL or the container's stop signal was sent.
     Stopped,
-    /// The kernel killed its main process or a child of it for want of memory.
+    /// The kernel's OOM killer killed the main process or a child of it.
     OomKilled,
-    /// Code 0.
+    /// Exit code 0.
     Completed,
-    /// Code 129–192: 128 and the number of the signal that ended it.
+    /// Exit code 129–192: 128 plus the number of a signal.
     Signaled,
-    /// Any other code.
+    /// Any other exit code.
     Error,
 }
 
 impl Reason {
-    /// All reasons, in the order in which they are tried.
+    /// All reasons, in the order in which they are checked.
     pub const ALL: [Self; 7] = [
         Self::StartFailed,
         Self::Unhealthy,
@@ -31,7 +31,7 @@ impl Reason {
         Self::Error,
     ];
 
-    /// The value of the label `reason`.
+    /// Value of the label `reason`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ impl Reason {
         }
     }
 
-    /// Whether it is a failure: nobody asked for it, and all is not well.
+    /// Whether it is a failure: not requested and not successful.
     #[must_use]
     pub fn is_failure(self) -> bool {
         match self {
@@ -54,29 +54,29 @@ impl Reason {
         }
     }
 
-    /// The first reason that holds of a run that ended with this code. `oom_killed`: the Engine saw
-    /// the kernel's OOM killer at work in this run; with code 0 the main process got over it.
+    /// Returns the first reason that applies. `oom_killed` tells that the OOM killer was active
+    /// during the run. With code 0 the main process survived it.
     #[must_use]
-    pub fn of(code: i64, asked: Asked, oom_killed: bool) -> Self {
-        match (asked, code) {
-            (Asked::WhileUnhealthy, _) => Self::Unhealthy,
-            (Asked::Yes, _) => Self::Stopped,
-            (Asked::No, 0) => Self::Completed,
+    pub fn classify(code: i64, stop_request: StopRequest, oom_killed: bool) -> Self {
+        match (stop_request, code) {
+            (StopRequest::WhileUnhealthy, _) => Self::Unhealthy,
+            (StopRequest::WhileHealthy, _) => Self::Stopped,
+            (StopRequest::None, 0) => Self::Completed,
             _ if oom_killed => Self::OomKilled,
-            (Asked::No, 129..=192) => Self::Signaled,
-            (Asked::No, _) => Self::Error,
+            (StopRequest::None, 129..=192) => Self::Signaled,
+            (StopRequest::None, _) => Self::Error,
         }
     }
 }
 
-/// Whether someone asked for the end of a run.
+/// Whether the end of a run was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// Nobody did, as far as is known.
-    No,
-    /// Someone did.
-    Yes,
-    /// Someone did while the container's health check failed.
+pub enum StopRequest {
+    /// Not requested, as far as known.
+    None,
+    /// Requested.
+    WhileHealthy,
+    /// Requested while the health check failed.
     WhileUnhealthy,
 }
 
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn reasons() {
-        use Asked::{No, WhileUnhealthy, Yes};
+        use StopRequest::{None as No, WhileHealthy as Yes, WhileUnhealthy};
         for (code, asked, oom_killed, want) in [
             (0, No, false, "completed"),
             (0, No, true, "completed"),
@@ -110,7 +110,7 @@ mod tests {
             (-1, No, false, "error"),
             (3_221_225_786, No, false, "error"),
         ] {
-            let reason = Reason::of(code, asked, oom_killed).name();
+            let reason = Reason::classify(code, asked, oom_killed).name();
             assert_eq!(reason, want, "{code} {asked:?} {oom_killed}");
         }
     }

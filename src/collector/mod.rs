@@ -183,7 +183,7 @@ impl Collector {
 
     fn log_exit(&mut self, report: &ExitReport) {
         // Those from before the start are told in one line.
-        let level = if report.before_the_start {
+        let level = if report.is_before_start {
             Level::Debug
         } else {
             Level::Info
@@ -247,7 +247,7 @@ impl Collector {
                 clock: self.access.clock.clone(),
             }),
             ready: self.core.is_ready(),
-            unshown: self.core.ledger().workloads().unshown(),
+            unshown: self.core.ledger().workloads().unscraped_revision(),
         });
         self.core.published(self.now(), start.elapsed());
     }

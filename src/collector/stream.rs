@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::{Event, Remembered, SAME_CLOCK};
-use crate::ledger::{EventsCome, Now};
+use crate::ledger::{EventFeed, Now};
 
 use known::Known;
 pub(super) use proof::Missed;
@@ -211,16 +211,16 @@ impl Stream {
     }
 
     /// Whether events may come that tell more of what is known already.
-    pub(super) fn events_come(&self, now: Now) -> EventsCome {
+    pub(super) fn events_come(&self, now: Now) -> EventFeed {
         match self.state {
-            State::Off | State::Closed { refused: true, .. } => EventsCome::Never,
-            State::Closed { .. } | State::Opening | State::Ending => EventsCome::Soon,
+            State::Off | State::Closed { refused: true, .. } => EventFeed::Off,
+            State::Closed { .. } | State::Opening | State::Ending => EventFeed::CatchingUp,
             State::Open(Open { since, behind }) => {
                 let is_new = now.uptime.saturating_sub(since) < REPEATS_COME;
                 if is_new || behind.is_some() || !self.proof.is_done() {
-                    EventsCome::Soon
+                    EventFeed::CatchingUp
                 } else {
-                    EventsCome::Now
+                    EventFeed::Live
                 }
             }
         }

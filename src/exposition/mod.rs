@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::EngineInfo;
 use crate::labels::push_label;
-use crate::ledger::{Became, Entry, Ledger};
+use crate::ledger::{ContainerStatus, Entry, Ledger};
 use crate::reason::Reason;
 
 pub(crate) use text::Segment;
@@ -78,8 +78,8 @@ impl Renderer {
                 segments.extend(pieces.cloned());
             }
             let (piece, revision) = &mut self.slots;
-            if *revision != ledger.slots_revision() {
-                *revision = ledger.slots_revision();
+            if *revision != ledger.swarm_slots_revision() {
+                *revision = ledger.swarm_slots_revision();
                 replace(piece, slots(ledger));
             }
             segments.push(Arc::clone(piece));
@@ -101,13 +101,13 @@ impl Renderer {
     fn update_groups(&mut self, ledger: &Ledger) {
         let (count, before) = (ledger.len(), self.groups.len().max(1));
         let too_few = before > 1 && count < before * FEWEST;
-        let too_many = before < Ledger::SLOTS && count > before * MOST;
+        let too_many = before < Ledger::SHARDS && count > before * MOST;
         if self.groups.is_empty() || too_few || too_many {
             let groups = (count / (2 * FEWEST)).next_power_of_two();
-            let groups = groups.min(Ledger::SLOTS);
+            let groups = groups.min(Ledger::SHARDS);
             self.groups = (0..groups).map(|_| Group::default()).collect();
         }
-        let slots = Ledger::SLOTS / self.groups.len();
+        let slots = Ledger::SHARDS / self.groups.len();
         for (number, group) in self.groups.iter_mut().enumerate() {
             group.update(ledger, number * slots..(number + 1) * slots);
         }
@@ -154,7 +154,7 @@ impl Samples {
     fn of(ledger: &Ledger, slots: Range<usize>) -> Self {
         let (mut room, mut room_of_last) = (0, 0);
         for entry in ledger.entries(slots.clone()) {
-            let room = if entry.runs() {
+            let room = if entry.is_running() {
                 &mut room_of_last
             } else {
                 &mut room
@@ -170,7 +170,7 @@ impl Samples {
             });
         }
         for entry in ledger.entries(slots) {
-            if entry.runs() {
+            if entry.is_running() {
                 samples.last_exit(&entry);
             } else {
                 samples.exit(&entry);
@@ -185,11 +185,11 @@ impl Samples {
         self.add(TIMESTAMP, labels, exit.finished_at.map(seconds));
         self.add(DURATION, labels, exit.duration.map(Seconds));
         self.add_reason(REASON, entry);
-        self.add(SUPERSEDED, labels, Some(u8::from(entry.superseded)));
+        self.add(SUPERSEDED, labels, Some(u8::from(entry.is_superseded)));
         self.add(
             REMOVED,
             labels,
-            Some(u8::from(entry.became == Became::Removed)),
+            Some(u8::from(entry.status == ContainerStatus::Removed)),
         );
         self.add_policy(entry);
         self.add(RESTART_COUNT, labels, exit.restart_count);
@@ -245,7 +245,7 @@ fn host(up: bool, fresh: bool, engine: &EngineInfo, ledger: &Ledger) -> String {
 
 fn slots(ledger: &Ledger) -> String {
     let mut text = String::new();
-    for (labels, created) in ledger.slots() {
+    for (labels, created) in ledger.swarm_slots() {
         if text.is_empty() {
             text = SLOTS.head();
         }

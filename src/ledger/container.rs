@@ -1,9 +1,10 @@
-//! One container: what its series are labelled with, where it stands, and its runs.
+//! One container: its labels, whether it still exists, and its runs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::cgroup::Layout;
 use crate::engine::{Action, Event, Inspected, Labels, Listed, RestartPolicy};
@@ -11,106 +12,93 @@ use crate::labels::{DockerLabels, Filter};
 use crate::reason::Reason;
 
 use super::exit::Exit;
+use super::interner::Interner;
 use super::label_options::LabelOptions;
-use super::place::{Birth, Place};
+use super::replica::{CreationTime, ReplicaId};
 use super::run::Runs;
-use super::texts::Texts;
-use super::workloads::{self, Key, Workloads};
-use super::{Became, Entry, Now};
+use super::workloads::{self, WorkloadKey, Workloads};
+use super::{ContainerStatus, Entry, Now};
 
-/// What is known of one container.
+/// Everything known about one container.
 #[derive(Debug, Default)]
 pub(super) struct Container {
-    name: Arc<str>,
+    pub(super) name: Arc<str>,
     image: Image,
-    /// Its Swarm service, or its Compose project and service; empty if it is of none.
-    service: Arc<str>,
-    /// That is one of Swarm.
-    of_swarm: bool,
+    /// Swarm service, or Compose project and service. Empty without a service.
+    pub(super) service: Arc<str>,
+    /// Whether `service` is a Swarm service.
+    is_swarm: bool,
     cgroup_parent: Box<str>,
     labels: Rendered,
-    left_out: LabelsLeftOut,
+    /// Docker labels left out of the series.
+    dropped_labels: usize,
+    /// Those of them that the exporter's counter lacks.
+    pub(super) new_dropped_labels: u64,
     workload: Workload,
-    /// What it holds of a service; `None` if it is of none.
-    place: Option<Place>,
-    birth: Birth,
+    /// Its place in a service. `None` without a service.
+    replica: Option<ReplicaId>,
+    pub(super) creation: CreationTime,
     restart_policy: Option<RestartPolicy>,
     options: Option<Box<LabelOptions>>,
-    /// Its Docker labels were seen.
-    introduced: bool,
-    /// A newer container holds its place, or has held it.
-    superseded: bool,
-    hides: Hides,
+    /// Whether its Docker labels are known.
+    pub(super) has_labels: bool,
+    /// Whether a newer container replaces this one, or did.
+    pub(super) is_superseded: bool,
+    hidden_attributes: HiddenAttributes,
     presence: Presence,
     pub(super) runs: Runs,
 }
 
-/// Where a container is known from.
+/// Whether a container exists, and how that is known.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// From events or an inspect alone.
+    /// Known from events or an inspect only.
     #[default]
     Unlisted,
-    /// From the listing with this number, and others before.
+    /// In the listing with this number.
     Listed(u64),
-    /// Listings lack it since this uptime. Whether it is removed is for its inspect to tell.
+    /// Missing from listings since this uptime. An inspect has to tell whether it is removed.
     Missing(Duration),
-    /// Listings lack it, but its inspect has told at this uptime that it is there.
+    /// Missing from listings, but an inspect found it at this uptime.
     Hidden(Duration),
-    /// It is removed since this uptime, which may be before the exporter's start.
+    /// Removed at this uptime, which is negative if that was before the exporter's start.
     Removed(SignedDuration),
-    /// It is removed, shown no more, and only kept for late events.
-    Buried,
+    /// Removed and no longer shown. Kept for late events.
+    Expired,
 }
 
-impl Presence {
-    /// It is there, as far as is known.
-    pub(super) fn stands(self) -> bool {
-        !matches!(self, Self::Removed(_) | Self::Buried)
-    }
-}
-
-/// The name of the image that it was created from.
+/// Name of the image the container was created from.
 #[derive(Debug, Default)]
 struct Image {
     name: Arc<str>,
-    /// It is that of the container's configuration, which no other replaces.
-    configured: bool,
+    /// Whether the name comes from the container's configuration, which is final.
+    is_configured: bool,
 }
 
-/// The labels of its series, without braces.
+/// Labels of the series, without braces.
 #[derive(Debug, Default)]
 struct Rendered {
     text: Arc<str>,
-    /// So many bytes at its start are made of Docker labels.
-    docker: usize,
-    /// They are up to date.
-    current: bool,
+    /// Length of the part made from Docker labels, in bytes.
+    docker_len: usize,
+    /// Whether the text is up to date.
+    is_current: bool,
 }
 
-/// Docker labels that its series lack, since there are too many or they are too long.
-#[derive(Debug, Default)]
-struct LabelsLeftOut {
-    /// How many there are.
-    count: usize,
-    /// How many of them are not reported.
-    new: usize,
-}
-
-/// The workload that its exits are counted for.
+/// The workload that counts its exits.
 #[derive(Debug, Default)]
 enum Workload {
-    /// Its labels, or the name of its image, are not known yet.
+    /// Its labels or its image name are not known yet.
     #[default]
     Unknown,
-    Joined(Key),
-    /// There are too many.
-    Refused,
+    Counted(WorkloadKey),
+    /// There are too many workloads.
+    OverLimit,
 }
 
-/// Docker labels with the names of an event's own attributes, which they hide.
+/// Docker labels that hide an event attribute of the same name.
 #[derive(Debug, Default, Clone, Copy)]
-struct Hides {
+struct HiddenAttributes {
     code: bool,
     signal: bool,
     duration: bool,
@@ -121,49 +109,48 @@ impl Container {
         self.presence
     }
 
-    /// The uptime since which it is removed, if it is removed and not buried.
-    pub(super) fn removed(&self) -> Option<SignedDuration> {
+    /// Uptime of its removal, if it is removed and still shown.
+    pub(super) fn removed_at(&self) -> Option<SignedDuration> {
         match self.presence {
             Presence::Removed(since) => Some(since),
             _ => None,
         }
     }
 
-    /// Whether it is there, as far as is known.
-    pub(super) fn stands(&self) -> bool {
-        self.presence.stands()
+    /// Whether it exists, as far as known.
+    pub(super) fn is_present(&self) -> bool {
+        !matches!(self.presence, Presence::Removed(_) | Presence::Expired)
     }
 
     pub(super) fn set_presence(&mut self, presence: Presence) {
         self.presence = presence;
-        if presence == Presence::Buried {
+        if presence == Presence::Expired {
             self.labels = Rendered::default();
         }
     }
 
-    /// The workload that its exits are counted for.
-    pub(super) fn workload(&self) -> Option<&Key> {
+    pub(super) fn workload(&self) -> Option<&WorkloadKey> {
         match &self.workload {
-            Workload::Joined(key) => Some(key),
-            Workload::Unknown | Workload::Refused => None,
+            Workload::Counted(key) => Some(key),
+            Workload::Unknown | Workload::OverLimit => None,
         }
     }
 
-    /// Whether an inspect must tell the name of its image before its workload is known.
-    pub(super) fn lacks_workload(&self) -> bool {
+    /// Whether its workload is not known yet.
+    pub(super) fn needs_workload(&self) -> bool {
         matches!(self.workload, Workload::Unknown)
     }
 
-    /// Whether a Docker label wants it neither shown nor counted.
+    /// Whether a Docker label excludes it from metrics and counters.
     pub(super) fn is_ignored(&self) -> bool {
         self.options.as_ref().is_some_and(|options| options.ignore)
     }
 
-    /// Why it is down: its last exit's reason, unless someone has called off its restart since.
+    /// Reason shown for an exit. If someone cancelled the restart, the container is stopped.
     fn shown_reason(&self, exit: &Exit) -> Reason {
         match self.reason_of(exit) {
             Reason::OomKilled | Reason::Completed | Reason::Signaled | Reason::Error
-                if self.runs.is_called_off() =>
+                if self.runs.is_restart_cancelled() =>
             {
                 Reason::Stopped
             }
@@ -171,7 +158,7 @@ impl Container {
         }
     }
 
-    /// Why a run of it ended, with the codes in mind that its labels expect.
+    /// Reason of an exit, with expected codes taken into account.
     pub(super) fn reason_of(&self, exit: &Exit) -> Reason {
         let is_expected = exit.code.is_some_and(|code| self.expects(code));
         match exit.reason {
@@ -182,9 +169,9 @@ impl Container {
         }
     }
 
-    /// Whether a run that ended so is a failure, or one of a loop: Docker starts it again although its code
-    /// is 0, which is not expected. Swarm's tasks may end with it.
-    pub(super) fn has_failed_by(&self, exit: &Exit) -> bool {
+    /// Whether an exit counts as a failure. An unexpected exit with code 0 does if Docker restarts
+    /// the container every time: that is a loop. Swarm tasks may end with 0.
+    pub(super) fn is_failure(&self, exit: &Exit) -> bool {
         let restarts = matches!(
             self.restart_policy,
             Some(RestartPolicy::Always | RestartPolicy::UnlessStopped)
@@ -192,171 +179,148 @@ impl Container {
         match self.reason_of(exit) {
             Reason::Unhealthy => true,
             Reason::Completed => {
-                exit.code == Some(0) && restarts && !self.of_swarm && !self.expects(0)
+                exit.code == Some(0) && restarts && !self.is_swarm && !self.expects(0)
             }
             reason => reason.is_failure(),
         }
     }
 
-    /// Whether its labels say that it ends with this code when all is well.
+    /// Whether its labels declare this code as expected.
     fn expects(&self, code: i64) -> bool {
         let mut expected = self.options.iter().flat_map(|it| &it.expected_codes);
         expected.any(|it| *it == code)
     }
 
-    /// Counts it to its workload, from which it does not part, as soon as that is known. The name of
-    /// its image is `certain` if nobody will ever know a better one.
-    pub(super) fn join(&mut self, workloads: &mut Workloads, labels: &Labels, certain: bool) {
-        // A listing shows the image's id once the tag has moved on.
-        let named = self.image.configured || !self.image.name.starts_with("sha256:");
-        let known = named || certain || workloads::is_of_service(labels);
-        if self.lacks_workload() && known && !self.is_ignored() {
-            let key = workloads::key(labels, &self.image.name);
-            let joined = workloads.join(&key);
-            self.workload = joined.map_or(Workload::Refused, Workload::Joined);
+    /// Assigns it to a workload, once and for good. `certain` tells that no better image name will
+    /// be known.
+    pub(super) fn join_workload(
+        &mut self,
+        workloads: &mut Workloads,
+        labels: &Labels,
+        certain: bool,
+    ) {
+        // A listing shows the image's id after the tag has moved.
+        let named = self.image.is_configured || !self.image.name.starts_with("sha256:");
+        let is_known = named || certain || workloads::has_service(labels);
+        if self.needs_workload() && is_known && !self.is_ignored() {
+            let key = workloads::workload_key(labels, &self.image.name);
+            self.join(workloads, &key);
         }
     }
 
-    /// Counts it to its workload once more, which it has left when it was buried.
-    pub(super) fn rejoin(&mut self, workloads: &mut Workloads) {
-        if let Workload::Joined(key) = &self.workload {
-            let joined = workloads.join(key);
-            self.workload = joined.map_or(Workload::Refused, Workload::Joined);
+    fn join(&mut self, workloads: &mut Workloads, key: &str) {
+        let joined = workloads.join(key);
+        self.workload = joined.map_or(Workload::OverLimit, Workload::Counted);
+    }
+
+    /// Adds it to its workload again after it had expired.
+    pub(super) fn rejoin_workload(&mut self, workloads: &mut Workloads) {
+        if let Some(key) = self.workload().cloned() {
+            self.join(workloads, &key);
         }
     }
 
-    /// Whether it has no exit to show, and none to report.
-    pub(super) fn has_nothing_to_show(&self) -> bool {
+    /// Whether there is no exit to show or to report.
+    pub(super) fn is_empty(&self) -> bool {
         let has_exit = self.runs.exit().is_some_and(|exit| !exit.is_doubtful());
         let shown = has_exit && !self.runs.is_running() && !self.is_ignored();
-        !shown && !self.runs.is_open()
+        !shown && !self.runs.has_unreported()
     }
 
-    /// Takes in the Docker labels of one that is new.
-    pub(super) fn introduce(&mut self, labels: &Labels, texts: &mut Texts) {
-        self.introduced = true;
-        self.service = texts.share(&workloads::service(labels));
-        self.of_swarm = workloads::is_of_swarm(labels);
-        self.place = Place::of(labels);
+    /// Applies the Docker labels of a new container.
+    pub(super) fn apply_labels(&mut self, labels: &Labels, interner: &mut Interner) {
+        self.has_labels = true;
+        self.service = interner.intern(&workloads::service_name(labels));
+        self.is_swarm = workloads::is_swarm(labels);
+        self.replica = ReplicaId::of(labels);
         self.options = LabelOptions::of(labels);
     }
 
-    /// Its place, if it is there or its exit may be shown.
-    pub(super) fn place(&self) -> Option<Place> {
-        let hidden = self.presence == Presence::Buried || self.is_ignored();
-        self.place.filter(|_| !hidden)
+    /// Its replica, unless nothing of it is shown.
+    pub(super) fn replica(&self) -> Option<ReplicaId> {
+        let hidden = self.presence == Presence::Expired || self.is_ignored();
+        self.replica.filter(|_| !hidden)
     }
 
-    /// When it was made, as far as it is known.
-    pub(super) fn created(&self) -> Option<Timestamp> {
-        self.birth.time()
-    }
-
-    /// Whether its Docker labels were seen.
-    pub(super) fn is_introduced(&self) -> bool {
-        self.introduced
-    }
-
-    /// Takes in which attributes of events its Docker labels hide.
-    pub(super) fn hide(&mut self, labels: &Labels) {
-        if labels.contains_key("signal") && !self.hides.signal {
+    /// Records which event attributes are hidden by Docker labels.
+    pub(super) fn set_hidden_attributes(&mut self, labels: &Labels) {
+        if labels.contains_key("signal") && !self.hidden_attributes.signal {
             self.runs.distrust_signals();
         }
-        if labels.contains_key("exitCode") && !self.hides.code {
+        if labels.contains_key("exitCode") && !self.hidden_attributes.code {
             self.runs.distrust_code();
         }
-        self.hides = Hides {
+        self.hidden_attributes = HiddenAttributes {
             code: labels.contains_key("exitCode"),
             signal: labels.contains_key("signal"),
             duration: labels.contains_key("execDuration"),
         };
     }
 
-    /// Numbers it in the order of age, as it is known by its first event, or by its first listing.
-    pub(super) fn number(&mut self, seen: u64) {
-        self.birth.seen = seen;
+    /// Its replica and creation time, if it may supersede others. A container known only from some
+    /// later event may not: a hidden failure is worse than a visible one.
+    pub(super) fn replica_and_creation(&self) -> Option<(ReplicaId, &CreationTime)> {
+        let replica = self.replica.filter(|_| self.creation.is_known());
+        replica.map(|replica| (replica, &self.creation))
     }
 
-    /// Takes in its first event.
-    pub(super) fn appear(&mut self, at: Timestamp) {
-        self.birth.before = Some(at);
+    /// Whether the newest container of its replica supersedes it for the first time.
+    pub(super) fn is_newly_superseded(&self, newest: &HashMap<ReplicaId, &CreationTime>) -> bool {
+        let newest = self.replica.and_then(|replica| newest.get(&replica));
+        !self.is_superseded && newest.is_some_and(|newest| newest.compare(&self.creation).is_gt())
     }
 
-    /// Whether it was made before this time, for all that is known.
-    pub(super) fn is_older_than(&self, time: Timestamp) -> bool {
-        self.birth.is_before(time)
-    }
-
-    /// Its place, and when it was made, if it may be after another there: of when it was made must be
-    /// known more than what came before, since a failure that is hidden is worse than one that is
-    /// shown.
-    pub(super) fn successor(&self) -> Option<(Place, &Birth)> {
-        let place = self.place.filter(|_| self.birth.is_known());
-        place.map(|place| (place, &self.birth))
-    }
-
-    /// Whether the newest container in its place supersedes it, and that is news.
-    pub(super) fn is_newly_superseded<'a>(
-        &self,
-        newest: impl Fn(&Place) -> Option<&'a Birth>,
-    ) -> bool {
-        let place = self.place.filter(|_| !self.superseded);
-        let newest = place.and_then(|it| newest(&it));
-        newest.is_some_and(|newest| *newest > self.birth)
-    }
-
-    /// Takes in that it is superseded, and stays so.
-    pub(super) fn supersede(&mut self) {
-        self.superseded = true;
-    }
-
-    /// Takes in what a listing says of its names and age. The first listing that has it
-    /// gives it its number.
-    pub(super) fn describe(&mut self, listed: &Listed<'_>, seen: u64, texts: &mut Texts) {
+    /// Applies name, image and creation time from a listing. The first listing sets its sequence
+    /// number.
+    pub(super) fn describe_from_listing(
+        &mut self,
+        listed: &Listed<'_>,
+        sequence: u64,
+        interner: &mut Interner,
+    ) {
         self.rename(&listed.name);
-        self.set_image(&listed.image, false, texts);
-        if self.birth.second.is_none() {
-            self.birth.second = listed.created();
-            self.birth.seen = seen;
+        self.set_image(&listed.image, false, interner);
+        if self.creation.listed_second.is_none() {
+            self.creation.listed_second = listed.created();
+            self.creation.sequence = sequence;
         }
     }
 
-    /// Takes in a name, if there is one.
     fn rename(&mut self, name: &str) {
         if !name.is_empty() && *name != *self.name {
             self.name = name.into();
-            self.labels.current = false;
+            self.labels.is_current = false;
         }
     }
 
-    fn set_image(&mut self, name: &str, configured: bool, texts: &mut Texts) {
-        if (configured || !self.image.configured) && !name.is_empty() {
+    fn set_image(&mut self, name: &str, configured: bool, interner: &mut Interner) {
+        if (configured || !self.image.is_configured) && !name.is_empty() {
             if *name != *self.image.name {
-                self.image.name = texts.share(name);
-                self.labels.current = false;
+                self.image.name = interner.intern(name);
+                self.labels.is_current = false;
             }
-            self.image.configured = configured;
+            self.image.is_configured = configured;
         }
     }
 
-    /// Takes in another layout of cgroups, if its labels were rendered.
+    /// Renders the labels again for another cgroup layout.
     pub(super) fn relabel(&mut self, id: &str, layout: Option<Layout>) {
-        if self.labels.current || !self.labels.text.is_empty() {
-            let docker = &self.labels.text[..self.labels.docker];
-            self.labels.text = self.block(docker, id, layout).into();
+        if self.labels.is_current || !self.labels.text.is_empty() {
+            let docker = &self.labels.text[..self.labels.docker_len];
+            self.labels.text = self.labels_text(docker, id, layout).into();
         }
     }
 
-    /// The labels of its series; `docker` is what its Docker labels make of them.
-    fn block(&self, docker: &str, id: &str, layout: Option<Layout>) -> String {
+    /// Labels of its series. `docker` is the part made from Docker labels.
+    fn labels_text(&self, docker: &str, id: &str, layout: Option<Layout>) -> String {
         let path = layout.map(|layout| layout.path(&self.cgroup_parent, id));
         let path = path.unwrap_or_default();
         DockerLabels::block(docker, &path, &self.image.name, &self.name)
     }
 
-    /// Renders its labels if they are needed and not up to date. Those of an event are not `certain`:
-    /// what else it tells can hide some. Returns whether they were rendered.
-    pub(super) fn label(
+    /// Renders the labels if they are needed and out of date. Labels from an event are not
+    /// `certain`: the event's attributes may hide some. Returns whether they were rendered.
+    pub(super) fn render_labels(
         &mut self,
         id: &str,
         labels: impl FnOnce() -> Labels,
@@ -365,142 +329,132 @@ impl Container {
         filter: &Filter,
     ) -> bool {
         let is_shown = self.runs.has_something_to_show() && !self.is_ignored();
-        let is_due = !self.labels.current && is_shown;
+        let is_due = is_shown && !self.labels.is_current;
         if is_due {
             let docker = DockerLabels::new(&labels(), filter);
             self.labels = Rendered {
-                text: self.block(&docker.text, id, layout).into(),
-                docker: docker.text.len(),
-                current: certain,
+                text: self.labels_text(&docker.text, id, layout).into(),
+                docker_len: docker.text.len(),
+                is_current: certain,
             };
-            let new = docker.left_out.saturating_sub(self.left_out.count);
-            self.left_out.count += new;
-            self.left_out.new += new;
+            let new = docker.left_out.saturating_sub(self.dropped_labels);
+            self.dropped_labels += new;
+            self.new_dropped_labels += new as u64;
         }
         is_due
     }
 
-    /// How many of its Docker labels its series lack since this was asked last.
-    pub(super) fn take_left_out(&mut self) -> usize {
-        std::mem::take(&mut self.left_out.new)
-    }
-
-    /// The bytes of its labels, if no listing has had it.
-    pub(super) fn labels_for_unlisted(&self) -> usize {
+    /// Size of its labels in bytes, if it was never listed.
+    pub(super) fn unlisted_label_bytes(&self) -> usize {
         match self.presence {
             Presence::Unlisted => self.labels.text.len(),
             _ => 0,
         }
     }
 
-    /// What a listing can change of what is shown of one that it had before, but for its labels.
-    pub(super) fn outline(&self) -> impl PartialEq + use<> {
+    /// The part of the output, besides labels, that a listing can change.
+    pub(super) fn shown_state(&self) -> impl PartialEq + use<> {
         let shown = self.runs.exit().filter(|exit| !exit.is_doubtful());
         (self.runs.is_running(), shown.map(|exit| exit.code))
     }
 
-    /// Takes in an event; returns an exit that is to be reported and is not, or no longer, the last.
+    /// Applies an event. Returns an exit to report that is no longer the last.
     pub(super) fn apply_event(&mut self, event: &Event, now: Now) -> Option<Exit> {
         let (at, uptime) = (event.time, now.uptime);
         let runs = &mut self.runs;
-        let mut open = None;
+        let mut unreported = None;
         match event.action {
             Action::Create => {
-                self.birth.event = Some(at);
-                runs.create(uptime);
+                self.creation.create_event = Some(at);
+                runs.apply_create(uptime);
             }
-            Action::Attach | Action::Connect => runs.try_start(at),
-            Action::Start => open = runs.start(at, uptime),
-            Action::Healthy => runs.course_at(at).unhealthy = false,
-            Action::Unhealthy => runs.course_at(at).unhealthy = true,
-            Action::Oom => runs.course_at(at).oom_killed = true,
+            Action::Attach | Action::Connect => runs.apply_start_attempt(at),
+            Action::Start => unreported = runs.apply_start(at, uptime),
+            Action::Healthy => runs.events_at(at).unhealthy = false,
+            Action::Unhealthy => runs.events_at(at).unhealthy = true,
+            Action::Oom => runs.events_at(at).oom_killed = true,
             Action::Kill => {
-                // Podman's has none. What is no signal is a Docker label that hides it.
+                // Podman's `kill` has no signal. A signal that does not parse is a Docker label
+                // that hides it.
                 if event.attributes.contains_key("signal") {
-                    let signal = event.signal().filter(|_| !self.hides.signal);
-                    runs.course_at(at).kill(signal);
+                    let signal = event.signal().filter(|_| !self.hidden_attributes.signal);
+                    runs.events_at(at).kill(signal);
                 }
             }
             Action::Die => {
                 let (code, certain) = event.exit_code();
-                let doubtful = self.hides.code && !certain;
-                let ran = event.exec_duration().filter(|_| !self.hides.duration);
-                let ran = ran.and_then(|ran| SignedDuration::try_from(ran).ok());
-                open = runs.die(at, code, doubtful, ran, uptime);
+                let doubtful = self.hidden_attributes.code && !certain;
+                let duration = event
+                    .exec_duration()
+                    .filter(|_| !self.hidden_attributes.duration);
+                let duration = duration.and_then(|it| SignedDuration::try_from(it).ok());
+                unreported = runs.apply_die(at, code, doubtful, duration, uptime);
             }
-            Action::Stop => runs.stop(at),
-            Action::Destroy => open = runs.remove(at, uptime, true),
+            Action::Stop => runs.apply_stop(at),
+            Action::Destroy => unreported = runs.apply_removal(at, uptime, true),
             Action::Disconnect | Action::Rename | Action::Pause | Action::Unpause => {}
         }
         self.runs.note_event(at, uptime);
-        open
+        unreported
     }
 
-    /// Takes in the names that an event tells. Only some have all labels, since what else they tell
-    /// can hide some.
-    pub(super) fn describe_by_event(&mut self, event: &Event, texts: &mut Texts) {
+    /// Applies the name and the image from an event. Only `create` and `start` have the image for
+    /// certain: attributes of other events may hide it.
+    pub(super) fn describe_from_event(&mut self, event: &Event, interner: &mut Interner) {
         if matches!(event.action, Action::Connect | Action::Disconnect) {
-            return; // They have the network's.
+            return; // Their attributes belong to the network.
         }
         self.rename(event.name());
-        if self.lacks_workload() || matches!(event.action, Action::Create | Action::Start) {
-            self.set_image(event.image(), true, texts);
+        if self.needs_workload() || matches!(event.action, Action::Create | Action::Start) {
+            self.set_image(event.image(), true, interner);
         }
     }
 
-    /// Takes in what an inspect tells besides the runs.
-    pub(super) fn describe_by_inspect(&mut self, inspected: &Inspected, texts: &mut Texts) {
+    /// Applies what an inspect tells apart from runs.
+    pub(super) fn describe_from_inspect(&mut self, inspected: &Inspected, interner: &mut Interner) {
         if let Some(image) = &inspected.image {
-            self.set_image(image, true, texts);
+            self.set_image(image, true, interner);
         }
-        // Labels are long: they are not made anew for nothing.
+        // Rendering long labels is expensive.
         if inspected.cgroup_parent != *self.cgroup_parent {
             self.cgroup_parent = inspected.cgroup_parent.as_str().into();
-            self.labels.current = false;
+            self.labels.is_current = false;
         }
         self.restart_policy = inspected.restart_policy;
-        self.birth.exact = inspected.created.or(self.birth.exact);
-        self.hide(&inspected.labels);
+        self.creation.inspected = inspected.created.or(self.creation.inspected);
+        self.set_hidden_attributes(&inspected.labels);
     }
 
-    /// What is shown of it: its exit, with its labels.
+    /// What is shown of it, if it has an exit to show.
     pub(super) fn entry<'a>(&'a self, id: &'a Arc<str>) -> Option<Entry<'a>> {
-        let exit = self.runs.exit().filter(|it| it.can_be_shown())?;
-        let became = match (self.runs.is_running(), self.removed()) {
-            (true, None) => Became::RunsAgain,
+        let exit = self.runs.exit().filter(|it| it.is_shown())?;
+        let status = match (self.runs.is_running(), self.removed_at()) {
+            (true, None) => ContainerStatus::RunsAgain,
             (true, Some(_)) => return None,
-            (false, Some(_)) => Became::Removed,
-            (false, None) => Became::Stopped,
+            (false, Some(_)) => ContainerStatus::Removed,
+            (false, None) => ContainerStatus::Stopped,
         };
-        // One that ended unseen is found without labels: the next listing tells them.
+        // A run without a seen exit may have no labels until the next listing.
         let hidden =
-            self.presence == Presence::Buried || self.is_ignored() || self.labels.text.is_empty();
+            self.presence == Presence::Expired || self.is_ignored() || self.labels.text.is_empty();
         (!hidden).then_some(Entry {
             id,
             name: &self.name,
             image: &self.image.name,
             labels: &self.labels.text,
             service: &self.service,
-            of_swarm: self.of_swarm,
-            created: self.created(),
-            became,
-            superseded: self.superseded,
+            is_swarm: self.is_swarm,
+            created: self.creation.time(),
+            status,
+            is_superseded: self.is_superseded,
             restart_policy: self.restart_policy,
-            last_event: self.runs.newest(),
+            last_event: self.runs.last_event_at(),
             reason: self.shown_reason(exit),
             exit,
         })
     }
 
-    pub(super) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
     pub(super) fn image(&self) -> &Arc<str> {
         &self.image.name
-    }
-
-    pub(super) fn service(&self) -> &Arc<str> {
-        &self.service
     }
 }

@@ -1,8 +1,8 @@
-//! All containers by their ids, in slots.
+//! All containers by id, in shards.
 //!
-//! A slot is a part of a host that knows when it changed last, so that what was made of it, such as
-//! its piece of the text, is made anew only then. Ids are random hexadecimal numbers: their first two
-//! digits say the slot, which spreads them evenly and keeps them in their order.
+//! Each shard knows when it last changed, so that only its part of the output has to be rendered
+//! again. Ids are random hexadecimal numbers. Their first two digits select the shard, which
+//! spreads them evenly and keeps their order.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,91 +10,87 @@ use std::sync::Arc;
 
 use super::container::Container;
 
-/// How many slots there are.
-pub(super) const SLOTS: usize = 256;
+/// Number of shards.
+pub(super) const SHARDS: usize = 256;
 
 #[derive(Debug)]
-pub(super) struct Containers {
-    slots: Vec<Slot>,
+pub(super) struct ContainerMap {
+    shards: Vec<Shard>,
 }
 
 #[derive(Debug, Default)]
-struct Slot {
-    /// Boxed, since a map has room for eleven where it has one, and most slots have one or two.
+struct Shard {
+    /// Boxed: a `BTreeMap` node has room for eleven values, and most shards hold one or two.
     containers: BTreeMap<Arc<str>, Box<Container>>,
     revision: u64,
 }
 
-impl Default for Containers {
+impl Default for ContainerMap {
     fn default() -> Self {
-        let slots = (0..SLOTS).map(|_| Slot::default());
-        Self {
-            slots: slots.collect(),
-        }
+        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
+        Self { shards }
     }
 }
 
-impl Containers {
+impl ContainerMap {
     pub(super) fn get(&self, id: &str) -> Option<&Container> {
-        self.slots[slot(id)].containers.get(id).map(|it| &**it)
+        self.shards[shard(id)].containers.get(id).map(|it| &**it)
     }
 
     pub(super) fn get_mut(&mut self, id: &str) -> Option<&mut Container> {
-        let container = self.slots[slot(id)].containers.get_mut(id);
+        let container = self.shards[shard(id)].containers.get_mut(id);
         container.map(|it| &mut **it)
     }
 
-    /// The container with this id, which may be new.
     pub(super) fn get_or_insert(&mut self, id: &str) -> &mut Container {
-        let containers = &mut self.slots[slot(id)].containers;
+        let containers = &mut self.shards[shard(id)].containers;
         containers.entry(id.into()).or_default()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slots.iter().map(|slot| slot.containers.len()).sum()
+        self.shards.iter().map(|shard| shard.containers.len()).sum()
     }
 
     pub(super) fn remove(&mut self, id: &str) -> Option<Box<Container>> {
-        self.slots[slot(id)].containers.remove(id)
+        self.shards[shard(id)].containers.remove(id)
     }
 
-    /// All of these slots, in the order of their ids.
-    pub(super) fn of(&self, slots: Range<usize>) -> impl Iterator<Item = (&Arc<str>, &Container)> {
-        let all = self.slots[slots].iter().flat_map(|slot| &slot.containers);
+    /// The containers of these shards, by id.
+    pub(super) fn of(&self, shards: Range<usize>) -> impl Iterator<Item = (&Arc<str>, &Container)> {
+        let all = self.shards[shards].iter().flat_map(|it| &it.containers);
         all.map(|(id, container)| (id, &**container))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Container)> {
-        self.of(0..SLOTS)
+        self.of(0..SHARDS)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Container)> {
-        let all = self.slots.iter_mut().flat_map(|slot| &mut slot.containers);
+        let all = self.shards.iter_mut().flat_map(|it| &mut it.containers);
         all.map(|(id, container)| (&**id, &mut **container))
     }
 
-    /// Says that the container with this id is another one since this revision.
+    /// Marks the container's shard as changed.
     pub(super) fn touch(&mut self, id: &str, revision: u64) {
-        self.slots[slot(id)].revision = revision;
+        self.shards[shard(id)].revision = revision;
     }
 
-    /// Says that all containers are others since this revision.
+    /// Marks all shards as changed.
     pub(super) fn touch_all(&mut self, revision: u64) {
-        self.slots
-            .iter_mut()
-            .for_each(|slot| slot.revision = revision);
+        for shard in &mut self.shards {
+            shard.revision = revision;
+        }
     }
 
-    /// The last revision that changed any of these slots.
-    pub(super) fn revision(&self, slots: Range<usize>) -> u64 {
-        let revisions = self.slots[slots].iter().map(|slot| slot.revision);
+    /// Last revision that changed any of these shards.
+    pub(super) fn revision(&self, shards: Range<usize>) -> u64 {
+        let revisions = self.shards[shards].iter().map(|shard| shard.revision);
         revisions.max().unwrap_or_default()
     }
 }
 
-/// The slot of an id. Of two ids in their order, the second's is not before the first's, even where
-/// they are no numbers.
-fn slot(id: &str) -> usize {
+/// Shard of an id. Monotonic in the id, even for ids that are not hexadecimal.
+fn shard(id: &str) -> usize {
     let mut digits = id.bytes().map(digit);
     match digits.next() {
         None => 0,
@@ -102,14 +98,14 @@ fn slot(id: &str) -> usize {
         Some(Ok(first)) => match digits.next() {
             None => 16 * first,
             Some(Ok(second)) => 16 * first + second,
-            // Beside the digits: the slot is that of the one before, or the first.
+            // Not a digit: use the shard before it, or the first.
             Some(Err(near)) => 16 * first + near / 16,
         },
     }
 }
 
-/// A hexadecimal digit in lower case; for another byte the last slot whose ids are before those that
-/// begin with it, or the first.
+/// Value of a lower-case hexadecimal digit. For another byte, the last shard whose ids sort before
+/// it, or the first shard.
 fn digit(byte: u8) -> Result<usize, usize> {
     match byte {
         b'0'..=b'9' => Ok(usize::from(byte - b'0')),
@@ -144,7 +140,7 @@ mod tests {
             ("web", 0xff),
             ("é", 0xff),
         ] {
-            assert_eq!(slot(id), want, "{id}");
+            assert_eq!(shard(id), want, "{id}");
         }
         let letters = ["", "!", "0", "1", "9", "A", "Z", "a", "c", "f", "g", "é"];
         let mut ids: Vec<String> = letters
@@ -152,6 +148,6 @@ mod tests {
             .flat_map(|one| letters.map(|two| format!("{one}{two}")))
             .collect();
         ids.sort();
-        assert!(ids.is_sorted_by_key(|id| slot(id)), "{ids:?}");
+        assert!(ids.is_sorted_by_key(|id| shard(id)), "{ids:?}");
     }
 }

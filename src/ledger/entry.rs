@@ -1,4 +1,4 @@
-//! What is shown of a container: its last exit, with all that stands beside it.
+//! What the metrics and the page show of one container.
 
 use std::sync::Arc;
 
@@ -9,53 +9,53 @@ use crate::reason::Reason;
 
 use super::Exit;
 
-/// What became of a container after its exit.
+/// What has happened to a container since its last exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Became {
-    /// It is there.
+pub enum ContainerStatus {
+    /// Still stopped.
     Stopped,
-    /// It runs again.
+    /// Running again.
     RunsAgain,
-    /// It is removed.
+    /// Removed.
     Removed,
 }
 
-/// An exit, with the container that it belongs to.
+/// The last exit of a container.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
-    /// The container's id.
+    /// Container id.
     pub id: &'a Arc<str>,
-    /// The container's name.
+    /// Container name.
     pub name: &'a Arc<str>,
-    /// The name of its image.
+    /// Image name.
     pub image: &'a Arc<str>,
-    /// The labels of its series, without braces.
+    /// Labels of the series, without braces.
     pub labels: &'a Arc<str>,
-    /// Its Swarm service, or its Compose project and service; empty if it is of none.
+    /// Swarm service, or Compose project and service. Empty without a service.
     pub service: &'a Arc<str>,
-    /// The service is one of Swarm.
-    pub of_swarm: bool,
-    /// When the container was made.
+    /// Whether the service is a Swarm service.
+    pub is_swarm: bool,
+    /// Creation time of the container.
     pub created: Option<Timestamp>,
-    /// What became of the container.
-    pub became: Became,
-    /// A newer container holds its place in a service, or has held it.
-    pub superseded: bool,
-    /// Its restart policy; absent for `no`, and until it is inspected.
+    /// What has happened since the exit.
+    pub status: ContainerStatus,
+    /// Whether a newer container replaces this one, or did.
+    pub is_superseded: bool,
+    /// Restart policy. `None` for the policy `no` and before the first inspect.
     pub restart_policy: Option<RestartPolicy>,
-    /// When it did something last, by its events.
+    /// Time of its last event.
     pub last_event: Option<Timestamp>,
-    /// Why its last run ended, with the codes in mind that its labels expect; or `stopped`, if someone
-    /// has called off its restart.
+    /// Reason of the exit. Expected codes count as `completed`, and a cancelled restart as
+    /// `stopped`.
     pub reason: Reason,
-    /// How its last run ended.
+    /// The exit itself.
     pub exit: &'a Exit,
 }
 
 impl Entry<'_> {
-    /// Whether its container runs again.
+    /// Whether the container is running again.
     #[must_use]
-    pub fn runs(&self) -> bool {
-        self.became == Became::RunsAgain
+    pub fn is_running(&self) -> bool {
+        self.status == ContainerStatus::RunsAgain
     }
 }

@@ -1,4 +1,4 @@
-//! The end of one run of a container.
+//! The exit of one run of a container.
 
 use std::sync::Arc;
 
@@ -6,61 +6,60 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::{Inspected, Signals, State};
 use crate::one_line::MAX_TEXT_CHARS;
-use crate::reason::{Asked, Reason};
+use crate::reason::{Reason, StopRequest};
 
-use super::workloads::start;
+use super::workloads::truncate;
 
-/// SIGTERM, which stops a container that does not name another signal.
+/// Default stop signal.
 pub(super) const SIGTERM: u8 = 15;
-/// SIGKILL, which stops any.
 const SIGKILL: u8 = 9;
 
-/// So much is kept of why a start failed, in bytes: more than a line of the log has.
-const ERROR_BYTES: usize = 4 * MAX_TEXT_CHARS + 1;
+/// Maximum length of an Engine's error text. A log line shows less.
+const MAX_ERROR_BYTES: usize = 4 * MAX_TEXT_CHARS + 1;
 
-/// The codes of a start that failed.
-pub(super) const FAILED_START: std::ops::RangeInclusive<i64> = 125..=128;
+/// Exit codes of a failed start.
+pub(super) const FAILED_START_CODES: std::ops::RangeInclusive<i64> = 125..=128;
 
-/// A time and something more; an Engine can name the last moment that there is.
-pub(super) fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
+/// Adds a duration to a time. An Engine can send the last representable time.
+pub(super) fn shift(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
-/// How a run of a container ended, or why it could not begin.
+/// How a run ended, or why it failed to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
-    /// The exit code; absent if nobody saw it.
+    /// Exit code. `None` if it was never seen.
     pub code: Option<i64>,
-    /// Why it ended, as far as it is known; of no meaning without a code.
+    /// Reason as far as known. Has no meaning without a code.
     pub reason: Reason,
-    /// When it ended: `FinishedAt` of an inspect, or else when the `die` event was made.
+    /// `FinishedAt` of an inspect, or else the time of the `die` event.
     pub finished_at: Option<Timestamp>,
-    /// How long it had run, never negative.
+    /// How long the container ran. Never negative.
     pub duration: Option<SignedDuration>,
     /// Restarts by the restart policy so far.
     pub restart_count: Option<u64>,
-    /// Why it could not be started, in the Engine's words; empty otherwise.
+    /// The Engine's error if the start failed, else empty.
     pub error: Arc<str>,
-    /// `StartedAt`, which names the run; known from an inspect.
-    pub(super) began: Option<Timestamp>,
-    /// When its `die` event was made, if that was seen.
+    /// `StartedAt`, which identifies the run. Known from an inspect.
+    pub(super) started_at: Option<Timestamp>,
+    /// Time of the `die` event.
     pub(super) died_at: Option<Timestamp>,
-    /// It was over by then.
+    /// The run was over at this time.
     pub(super) over_by: Option<Timestamp>,
-    /// Between which times it ended, as a listing tells.
+    /// Earliest and latest end, from a listing.
     pub(super) span: Option<(Timestamp, Timestamp)>,
-    /// Nothing had told of its container before.
-    pub(super) old: bool,
+    /// Whether nothing was known of the container before.
+    pub(super) is_first_evidence: bool,
     pub(super) source: Source,
-    pub(super) course: Course,
+    pub(super) events: RunEvents,
 }
 
-/// The best evidence there is of an exit.
+/// The best evidence of an exit, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
-    /// A `die` event whose code may be the value of a Docker label.
+    /// A `die` event whose code may come from a Docker label.
     DoubtfulEvent,
-    /// The text of a listing: the code alone.
+    /// A listing, which shows the code only.
     Listing,
     /// A `die` event.
     Event,
@@ -68,77 +67,77 @@ pub(super) enum Source {
     Inspect,
 }
 
-/// What events told of a run before its end.
+/// What events showed of a run before its exit.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Course {
-    /// When its `start` event was made.
-    pub(super) started: Option<Timestamp>,
+pub(super) struct RunEvents {
+    /// Time of the `start` event.
+    pub(super) start_event: Option<Timestamp>,
     pub(super) signals: Signals,
-    /// A signal was sent whose number is hidden by a Docker label.
-    pub(super) hidden_signal: bool,
+    /// A signal was sent, but a Docker label hides its number.
+    pub(super) has_hidden_signal: bool,
     pub(super) oom_killed: bool,
     pub(super) unhealthy: bool,
 }
 
-impl Course {
+impl RunEvents {
     pub(super) fn since(start: Timestamp) -> Self {
         Self {
-            started: Some(start),
+            start_event: Some(start),
             ..Self::default()
         }
     }
 
-    /// Takes in a `kill` event; `None` if a Docker label hides its signal.
+    /// Applies a `kill` event. `None`: a Docker label hides the signal.
     pub(super) fn kill(&mut self, signal: Option<u8>) {
         match signal {
             Some(signal) => self.signals.add(signal),
-            None => self.hidden_signal = true,
+            None => self.has_hidden_signal = true,
         }
     }
 
-    /// Whether someone asked for the end that had this code. Of a hidden signal the code tells, if
-    /// it is the one that the signal leads to.
-    fn asked(&self, code: Option<i64>, stop_signal: u8) -> Asked {
+    /// Whether the exit was requested. If the signal is hidden, the exit code shows which one it
+    /// was.
+    fn stop_request(&self, code: Option<i64>, stop_signal: u8) -> StopRequest {
         let led_to = |signal: u8| code == Some(128 + i64::from(signal));
         let stopped = self.signals.ask_for_the_end(stop_signal)
-            || (self.hidden_signal && (led_to(SIGKILL) || led_to(stop_signal)));
+            || (self.has_hidden_signal && (led_to(SIGKILL) || led_to(stop_signal)));
         match (stopped, self.unhealthy) {
-            (false, _) => Asked::No,
-            (true, false) => Asked::Yes,
-            (true, true) => Asked::WhileUnhealthy,
+            (false, _) => StopRequest::None,
+            (true, false) => StopRequest::WhileHealthy,
+            (true, true) => StopRequest::WhileUnhealthy,
         }
     }
 
     pub(super) fn merge(&mut self, other: Self) {
-        self.started = self.started.or(other.started);
+        self.start_event = self.start_event.or(other.start_event);
         self.signals.add_all(other.signals);
-        self.hidden_signal |= other.hidden_signal;
+        self.has_hidden_signal |= other.has_hidden_signal;
         self.oom_killed |= other.oom_killed;
         self.unhealthy |= other.unhealthy;
     }
 }
 
 impl Exit {
-    /// One of which nothing but this is known.
+    /// An exit with a code and nothing else.
     fn new(code: Option<i64>, source: Source) -> Self {
         Self {
             code,
-            reason: Reason::of(code.unwrap_or_default(), Asked::No, false),
+            reason: Reason::classify(code.unwrap_or_default(), StopRequest::None, false),
             finished_at: None,
             duration: None,
             restart_count: None,
             error: Arc::default(),
-            began: None,
+            started_at: None,
             died_at: None,
             over_by: None,
             span: None,
-            old: false,
+            is_first_evidence: false,
             source,
-            course: Course::default(),
+            events: RunEvents::default(),
         }
     }
 
-    /// A run that ended unseen.
+    /// A run whose exit was never seen.
     pub(super) fn unseen(finished_at: Option<Timestamp>, over_by: Timestamp) -> Self {
         Self {
             finished_at,
@@ -147,64 +146,64 @@ impl Exit {
         }
     }
 
-    /// What a listing tells.
+    /// An exit from a listing.
     pub(super) fn from_code(code: i64) -> Self {
         Self::new(Some(code), Source::Listing)
     }
 
-    /// What a `die` event tells that was made then, of a run that took so long.
-    pub(super) fn from_event(code: i64, at: Timestamp, ran: Option<SignedDuration>) -> Self {
+    /// An exit from a `die` event.
+    pub(super) fn from_event(code: i64, at: Timestamp, duration: Option<SignedDuration>) -> Self {
         Self {
             finished_at: Some(at),
             died_at: Some(at),
-            duration: ran.map(|ran| ran.max(SignedDuration::ZERO)),
+            duration: duration.map(|it| it.max(SignedDuration::ZERO)),
             ..Self::new(Some(code), Source::Event)
         }
     }
 
-    /// A start that failed; a container that was removed with it has no code.
+    /// A failed start. It has no code if the container was removed before an inspect.
     pub(super) fn failed_start(code: Option<i64>, error: &str) -> Self {
         Self {
             reason: Reason::StartFailed,
-            error: start(error, ERROR_BYTES).into(),
+            error: truncate(error, MAX_ERROR_BYTES).into(),
             ..Self::new(code, Source::Inspect)
         }
     }
 
-    /// What an inspect tells of a run that is over.
+    /// An exit from an inspect.
     pub(super) fn from_inspect(inspected: &Inspected) -> Self {
-        if refused_start(inspected) {
+        if is_failed_start(inspected) {
             return Self {
-                began: inspected.started_at,
+                started_at: inspected.started_at,
                 restart_count: inspected.restart_count,
                 ..Self::failed_start(Some(inspected.code), &inspected.error)
             };
         }
-        let (began, finished_at) = (inspected.started_at, inspected.finished_at);
-        let duration = finished_at
-            .zip(began)
-            .map(|(finished, began)| finished.duration_since(began).max(SignedDuration::ZERO));
+        let (started_at, finished_at) = (inspected.started_at, inspected.finished_at);
+        let ran = finished_at
+            .zip(started_at)
+            .map(|(end, start)| end.duration_since(start));
         Self {
             finished_at,
-            duration,
+            duration: ran.map(|ran| ran.max(SignedDuration::ZERO)),
             restart_count: inspected.restart_count,
-            began,
-            course: Course {
+            started_at,
+            events: RunEvents {
                 oom_killed: inspected.oom_killed,
                 unhealthy: inspected.unhealthy,
-                ..Course::default()
+                ..RunEvents::default()
             },
             ..Self::new(Some(inspected.code), Source::Inspect)
         }
     }
 
-    /// When its run ended, if no `die` event has told of it.
+    /// Time of the exit if its `die` event was not seen.
     #[must_use]
     pub fn ended_without_event(&self) -> Option<Timestamp> {
         self.finished_at.filter(|_| self.died_at.is_none())
     }
 
-    /// Whether its code may be a label's; then it is not shown.
+    /// Whether the code may come from a Docker label. Such an exit is not shown.
     pub(super) fn is_doubtful(&self) -> bool {
         self.source == Source::DoubtfulEvent
     }
@@ -213,75 +212,60 @@ impl Exit {
         self.reason == Reason::StartFailed
     }
 
-    /// Whether it is one start that failed, seen twice: a listing tells no error.
-    pub(super) fn is_the_same_failure(&self, other: &Self) -> bool {
+    /// Whether both are the same failed start. A listing has no error text.
+    pub(super) fn is_same_failure(&self, other: &Self) -> bool {
         self.code == other.code && (self.error.is_empty() || self.error == other.error)
     }
 
-    /// The last moment that is known of its run.
+    /// Last known time of the run.
     pub(super) fn end(&self) -> Option<Timestamp> {
         if self.start_failed() {
             return self.over_by;
         }
-        // FinishedAt may lie before StartedAt.
-        let end = self.finished_at.max(self.began);
+        // FinishedAt may be before StartedAt.
+        let end = self.finished_at.max(self.started_at);
         self.died_at.or(end).or(self.over_by)
     }
 
-    /// Whether someone asked for it, as is known.
-    pub(super) fn was_asked_for(&self) -> bool {
+    /// Whether the exit is known to be requested.
+    pub(super) fn is_stop_requested(&self) -> bool {
         matches!(self.reason, Reason::Stopped | Reason::Unhealthy)
     }
 
-    /// Whether there is something to show: a failed start without a code is counted alone.
-    pub(super) fn can_be_shown(&self) -> bool {
+    /// Whether it can be shown. A failed start without a code is only counted.
+    pub(super) fn is_shown(&self) -> bool {
         !self.is_doubtful() && (self.code.is_some() || !self.start_failed())
     }
 
-    /// Whether an inspect can tell another reason than events did.
-    pub(super) fn reason_is_open(&self) -> bool {
+    /// Whether an inspect can still change the reason.
+    pub(super) fn is_reason_open(&self) -> bool {
         self.is_doubtful() || matches!(self.reason, Reason::Error | Reason::Signaled)
     }
 
-    /// Takes in what an inspect tells of the same run.
+    /// Applies an inspect of the same run.
     pub(super) fn merge_inspect(&mut self, inspected: &Self, stop_signal: u8) {
         self.code = inspected.code;
         self.finished_at = inspected.finished_at.or(self.finished_at);
         self.duration = inspected.duration.or(self.duration);
         self.restart_count = inspected.restart_count.or(self.restart_count);
-        self.began = inspected.began.or(self.began);
+        self.started_at = inspected.started_at.or(self.started_at);
         self.source = Source::Inspect;
-        self.course.merge(inspected.course);
+        self.events.merge(inspected.events);
         self.classify(stop_signal);
     }
 
-    /// Takes in the code that a listing tells, of an exit whose event could not.
-    pub(super) fn learn_code(&mut self, code: Option<i64>, stop_signal: u8) {
-        if code.is_some() {
-            (self.code, self.source) = (code, Source::Event);
-            self.classify(stop_signal);
-        }
-    }
-
-    /// Takes in its `die` event, and what events told of the run before.
-    pub(super) fn merge_event(&mut self, at: Timestamp, course: Course, stop_signal: u8) {
-        self.died_at = Some(at);
-        self.course.merge(course);
-        self.classify(stop_signal);
-    }
-
-    /// Finds the reason, for a container that is stopped by this signal.
+    /// Sets the reason. `stop_signal` is the container's.
     pub(super) fn classify(&mut self, stop_signal: u8) {
         if let (Some(code), false) = (self.code, self.start_failed()) {
-            let asked = self.course.asked(self.code, stop_signal);
-            self.reason = Reason::of(code, asked, self.course.oom_killed);
+            let stop_request = self.events.stop_request(self.code, stop_signal);
+            self.reason = Reason::classify(code, stop_request, self.events.oom_killed);
         }
     }
 }
 
-/// Whether an inspect shows a start that the runtime refused: of a dead or vanishing container the
-/// error tells why it could not be removed.
-pub(super) fn refused_start(inspected: &Inspected) -> bool {
+/// Whether an inspect shows a failed start. The error of a dead container, or of one being removed,
+/// is about its removal.
+pub(super) fn is_failed_start(inspected: &Inspected) -> bool {
     let is_of_removal = matches!(inspected.state, Some(State::Dead | State::Removing));
     !inspected.error.is_empty() && !is_of_removal
 }

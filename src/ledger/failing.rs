@@ -1,8 +1,7 @@
-//! What fails again and again, as the exporter has seen it.
+//! Workloads that fail again and again.
 //!
-//! Events are repeated out of order, and clocks are set back and forth. So how long a workload has been
-//! silent is measured by the exporter's uptime, and of what was noted by a clock that was ahead nothing
-//! takes the room of what comes after.
+//! Events may come out of order, and the Engine's clock may be set back and forth. So a workload is
+//! forgotten by uptime, and failures noted by a clock that was ahead are the first to make room.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,71 +12,70 @@ use jiff::{SignedDuration, Timestamp};
 use crate::reason::Reason;
 
 use super::Now;
-use super::exit::later;
-use super::workloads::Key;
+use super::workloads::WorkloadKey;
 
-/// A workload that fails.
+/// A workload with recent failures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Failing {
-    /// Its Swarm service, or its Compose project and service; empty if it is of none.
+pub struct FailingWorkload {
+    /// Swarm service, or Compose project and service. Empty without a service.
     pub service: Arc<str>,
-    /// The name of the image of the container that failed last.
+    /// Image of the container that failed last.
     pub image: Arc<str>,
-    /// How many failures there were in each minute since 1970, the oldest first: those of an hour.
+    /// Number of failures by minute since 1970, oldest first. At most one hour.
     pub minutes: VecDeque<(i64, u32)>,
-    /// The last failures, the newest first.
+    /// Last failures, newest first.
     pub last: VecDeque<Failure>,
 }
 
-/// A failure.
+/// One failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The container's name.
+    /// Container name.
     pub name: Arc<str>,
-    /// The exit code; absent if a start failed and nothing is left that tells it.
+    /// Exit code. `None` if a failed start left none.
     pub code: Option<i64>,
-    /// Why it ended.
+    /// Reason of the exit.
     pub reason: Reason,
-    /// When it ended, or was counted if that was before.
+    /// Time of the exit, but not after it was counted.
     pub at: Timestamp,
-    /// How long it had run.
+    /// How long the container ran.
     pub duration: Option<SignedDuration>,
 }
 
-/// More workloads than this are not remembered.
-const MAX_FAILING: usize = 1_000;
+/// Maximum number of workloads.
+const MAX_FAILING_WORKLOADS: usize = 1_000;
 
-/// One that has not failed for so long is forgotten.
-const KEPT: Duration = Duration::from_secs(3600);
+/// How long a workload is kept after its last failure.
+const QUIET_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Minutes that are remembered of each.
-const MINUTES: usize = 60;
+/// Maximum number of minutes per workload.
+const MAX_MINUTES: usize = 60;
 
-/// Failures that are remembered of each.
-const LAST: usize = 10;
+/// Maximum number of failures per workload.
+const MAX_FAILURES: usize = 10;
 
-/// The Engine's clock may be ahead of the one by which the page is read, by so many minutes.
-const AHEAD: i64 = 5;
+/// How many minutes the Engine's clock may be ahead of the reader's.
+const MAX_MINUTES_AHEAD: i64 = 5;
 
-impl Failing {
-    /// How many failures there were within the hour before this time.
+impl FailingWorkload {
+    /// Number of failures within the hour before `now`.
     #[must_use]
-    pub fn within_the_hour(&self, now: Timestamp) -> u64 {
+    pub fn failures_in_last_hour(&self, now: Timestamp) -> u64 {
         let now = minute(now);
-        let hour = now - 59..=now + AHEAD;
+        let hour = now - 59..=now + MAX_MINUTES_AHEAD;
         let minutes = self.minutes.iter();
         let recent = minutes.filter(|(minute, _)| hour.contains(minute));
         recent.map(|(_, count)| u64::from(*count)).sum()
     }
 
-    /// Takes in a failure, at this time of the Engine.
+    /// Adds a failure. `now` is the Engine's time.
     fn add(&mut self, failure: Failure, now: Timestamp) {
         let failed = minute(failure.at);
         match self.minutes.binary_search_by_key(&failed, |(at, _)| *at) {
             Ok(at) => self.minutes[at].1 = self.minutes[at].1.saturating_add(1),
             Err(at) => self.minutes.insert(at, (failed, 1)),
         }
-        if self.minutes.len() > MINUTES {
+        if self.minutes.len() > MAX_MINUTES {
             match self.minutes.back() {
                 Some((last, _)) if *last > minute(now) => self.minutes.pop_back(),
                 _ => self.minutes.pop_front(),
@@ -85,7 +83,7 @@ impl Failing {
         }
         let newer = self.last.partition_point(|it| it.at > failure.at);
         self.last.insert(newer, failure);
-        if self.last.len() > LAST {
+        if self.last.len() > MAX_FAILURES {
             match self.last.front() {
                 Some(newest) if newest.at > now => self.last.pop_front(),
                 _ => self.last.pop_back(),
@@ -98,59 +96,59 @@ fn minute(at: Timestamp) -> i64 {
     at.as_second().div_euclid(60)
 }
 
-/// The workloads that have failed within the last hour of the exporter.
+/// All workloads with recent failures.
 #[derive(Debug, Default)]
-pub(super) struct AllFailing {
-    workloads: HashMap<Key, Noted>,
-    /// The same in the order in which they failed last, by the revision of that.
-    order: BTreeMap<u64, Key>,
+pub(super) struct FailingWorkloads {
+    workloads: HashMap<WorkloadKey, TrackedWorkload>,
+    /// Workloads by the revision of their last failure.
+    order: BTreeMap<u64, WorkloadKey>,
     revision: u64,
 }
 
 #[derive(Debug, Default)]
-struct Noted {
-    failing: Arc<Failing>,
-    /// The last failure made this revision, at this uptime.
+struct TrackedWorkload {
+    failing: Arc<FailingWorkload>,
+    /// Revision and uptime of the last failure.
     revision: u64,
     uptime: Duration,
 }
 
-impl AllFailing {
-    /// Takes in a failure of a workload, with its service and the name of its image.
-    pub(super) fn note(
+impl FailingWorkloads {
+    /// Adds a failure of a workload, with its service and image.
+    pub(super) fn record(
         &mut self,
-        workload: &Key,
+        workload: &WorkloadKey,
         [service, image]: [&Arc<str>; 2],
         failure: Failure,
         now: Now,
     ) {
         self.revision += 1;
-        let noted = self.workloads.entry(Arc::clone(workload)).or_default();
-        self.order.remove(&noted.revision);
+        let tracked = self.workloads.entry(Arc::clone(workload)).or_default();
+        self.order.remove(&tracked.revision);
         self.order.insert(self.revision, Arc::clone(workload));
-        (noted.revision, noted.uptime) = (self.revision, now.uptime);
-        let failing = Arc::make_mut(&mut noted.failing);
+        (tracked.revision, tracked.uptime) = (self.revision, now.uptime);
+        let failing = Arc::make_mut(&mut tracked.failing);
         failing.service = Arc::clone(service);
         failing.image = Arc::clone(image);
-        let latest = later(now.engine, now.error);
+        let latest = now.latest();
         let at = failure.at.min(latest);
         failing.add(Failure { at, ..failure }, latest);
         while let Some(oldest) = self.order.first_entry() {
             let uptime = self.workloads.get(oldest.get()).map(|it| it.uptime);
-            let is_silent = uptime.is_none_or(|at| at + KEPT <= now.uptime);
-            if !is_silent && self.workloads.len() <= MAX_FAILING {
+            let is_silent = uptime.is_none_or(|at| at + QUIET_TIMEOUT <= now.uptime);
+            if !is_silent && self.workloads.len() <= MAX_FAILING_WORKLOADS {
                 break;
             }
             self.workloads.remove(&oldest.remove());
         }
     }
 
-    /// All of them, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Failing>> {
-        self.workloads.values().map(|noted| &noted.failing)
+    /// All workloads, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<FailingWorkload>> {
+        self.workloads.values().map(|tracked| &tracked.failing)
     }
 
-    /// A number that is another one whenever any of them has changed.
+    /// Changes whenever any workload changes.
     pub(super) fn revision(&self) -> u64 {
         self.revision
     }
@@ -173,7 +171,7 @@ mod tests {
         }
     }
 
-    fn note(all: &mut AllFailing, workload: &str, ended: i64, now: Now) {
+    fn note(all: &mut FailingWorkloads, workload: &str, ended: i64, now: Now) {
         let failure = Failure {
             name: workload.into(),
             code: Some(1),
@@ -182,11 +180,11 @@ mod tests {
             duration: None,
         };
         let texts = ["shop/web".into(), "shop".into()];
-        all.note(&workload.into(), texts.each_ref(), failure, now);
+        all.record(&workload.into(), texts.each_ref(), failure, now);
     }
 
     /// The minutes in which failures are known, and those in which the last ones were.
-    fn known(all: &AllFailing, workload: &str) -> (Vec<(i64, u32)>, Vec<i64>) {
+    fn known(all: &FailingWorkloads, workload: &str) -> (Vec<(i64, u32)>, Vec<i64>) {
         let failing = &all.workloads[workload].failing;
         let minutes = failing.minutes.iter();
         let minutes = minutes.map(|(minute_at, count)| (minute_at - minute(at(0)), *count));
@@ -196,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn failures_by_the_minute_however_they_come() {
+    fn failures_are_counted_by_minute_in_any_order() {
         const YEAR: i64 = 365 * 24 * 60;
         let many =
             |from: i64, to: i64| -> Vec<(i64, i64)> { (from..to).map(|at| (at, at)).collect() };
         let ones =
             |from: i64, to: i64| -> Vec<(i64, u32)> { (from..to).map(|at| (at, 1)).collect() };
-        // When they ended, and when by the Engine's clock that was counted.
+        // The time of each failure, and the Engine's time when it was counted.
         for (what, failures, minutes, last, within) in [
             (
                 "in order",
@@ -268,27 +266,30 @@ mod tests {
                 59,
             ),
         ] {
-            let mut all = AllFailing::default();
+            let mut all = FailingWorkloads::default();
             let mut end = 0;
             for (ended, engine) in failures {
                 note(&mut all, "web", ended, now(1, engine));
                 end = engine;
                 let (minutes, last) = known(&all, "web");
-                assert!(minutes.is_sorted() && minutes.len() <= MINUTES, "{what}");
                 assert!(
-                    last.is_sorted_by(|a, b| a >= b) && last.len() <= LAST,
+                    minutes.is_sorted() && minutes.len() <= MAX_MINUTES,
+                    "{what}"
+                );
+                assert!(
+                    last.is_sorted_by(|a, b| a >= b) && last.len() <= MAX_FAILURES,
                     "{what}"
                 );
             }
             assert_eq!(known(&all, "web"), (minutes, last), "{what}");
-            let count = all.workloads["web"].failing.within_the_hour(at(end));
+            let count = all.workloads["web"].failing.failures_in_last_hour(at(end));
             assert_eq!(count, within, "{what}");
         }
     }
 
     #[test]
-    fn an_hour_later_none_of_them_counts() {
-        let mut all = AllFailing::default();
+    fn failures_count_for_an_hour() {
+        let mut all = FailingWorkloads::default();
         for minute in [0, 0, 7, 59] {
             note(&mut all, "web", minute, now(1, minute));
         }
@@ -305,17 +306,23 @@ mod tests {
             (118, 1),
             (119, 0),
         ] {
-            let count = all.workloads["web"].failing.within_the_hour(at(minute));
+            let count = all.workloads["web"]
+                .failing
+                .failures_in_last_hour(at(minute));
             assert_eq!(count, want, "{minute}");
         }
-        let _ = all.workloads["web"].failing.within_the_hour(Timestamp::MIN);
-        let _ = all.workloads["web"].failing.within_the_hour(Timestamp::MAX);
+        let _ = all.workloads["web"]
+            .failing
+            .failures_in_last_hour(Timestamp::MIN);
+        let _ = all.workloads["web"]
+            .failing
+            .failures_in_last_hour(Timestamp::MAX);
     }
 
     #[test]
-    fn what_was_silent_for_an_hour_leaves_whatever_the_clock_shows() {
-        let mut all = AllFailing::default();
-        let names = |all: &AllFailing| {
+    fn a_workload_leaves_after_an_hour_of_uptime_whatever_the_clock() {
+        let mut all = FailingWorkloads::default();
+        let names = |all: &FailingWorkloads| {
             let mut names: Vec<_> = all.workloads.keys().map(ToString::to_string).collect();
             names.sort();
             names.concat()
@@ -339,16 +346,16 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_the_one_leaves_that_was_silent_for_longest() {
-        let mut all = AllFailing::default();
-        for number in 0..MAX_FAILING {
+    fn past_the_limit_the_least_recent_workload_leaves() {
+        let mut all = FailingWorkloads::default();
+        for number in 0..MAX_FAILING_WORKLOADS {
             note(&mut all, &number.to_string(), 0, now(0, 0));
         }
         note(&mut all, "0", 0, now(0, 0));
         note(&mut all, "one more", 0, now(0, 0));
         assert_eq!(
             (all.workloads.len(), all.order.len()),
-            (MAX_FAILING, MAX_FAILING)
+            (MAX_FAILING_WORKLOADS, MAX_FAILING_WORKLOADS)
         );
         assert!(all.workloads.contains_key("0"));
         assert!(!all.workloads.contains_key("1"));
@@ -356,8 +363,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reader_holds_stays_as_it_is() {
-        let mut all = AllFailing::default();
+    fn a_held_workload_does_not_change() {
+        let mut all = FailingWorkloads::default();
         note(&mut all, "web", 0, now(0, 0));
         note(&mut all, "job", 0, now(0, 0));
         let held: Vec<_> = all.iter().cloned().collect();

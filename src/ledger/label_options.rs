@@ -1,19 +1,19 @@
-//! The Docker labels by which a container asks something of this exporter.
+//! Docker labels that configure how the exporter treats a container.
 
 use crate::engine::Labels;
 use crate::labels::keys;
 
-/// What its Docker labels ask of this exporter. Few containers have such labels.
+/// The options of one container. Few containers have any.
 #[derive(Debug)]
 pub(super) struct LabelOptions {
-    /// It is not to be shown, and its exits are not to be counted.
+    /// Neither show nor count its exits.
     pub(super) ignore: bool,
-    /// The codes with which it ends when all is well, besides 0.
+    /// Exit codes that mean success, besides 0.
     pub(super) expected_codes: Box<[i64]>,
 }
 
 impl LabelOptions {
-    /// What these labels ask; `None` for those of most containers.
+    /// Parses the options. `None` if there are none.
     pub(super) fn of(labels: &Labels) -> Option<Box<Self>> {
         let keys = [keys::IGNORE, keys::EXPECTED_CODES];
         if !keys.iter().any(|key| labels.contains_key(*key)) {
@@ -23,7 +23,7 @@ impl LabelOptions {
         let codes = label(keys::EXPECTED_CODES).split(',');
         Some(Box::new(Self {
             ignore: label(keys::IGNORE).eq_ignore_ascii_case("true"),
-            // What is no number is no code that anything ends with.
+            // Anything but a number is ignored.
             expected_codes: codes.filter_map(|code| code.trim().parse().ok()).collect(),
         }))
     }

@@ -1,19 +1,23 @@
-//! What is known of containers and their exits. Pure: listings, inspects and events go in, with
-//! the times at which they were taken; no socket, no clock, no thread.
+//! The containers of one host and their exits.
+//!
+//! Pure: listings, inspects and events go in together with the time they were taken. There is no
+//! socket, no clock and no thread here.
 
 mod container;
 mod containers;
 mod entry;
 mod exit;
 mod failing;
+mod interner;
 mod label_options;
-mod place;
+mod listed_run;
 mod removal;
+mod replica;
 mod report;
 mod run;
-mod sighting;
-mod slots;
-mod texts;
+mod swarm_slots;
+#[cfg(test)]
+mod tests;
 mod tolerance;
 mod workloads;
 
@@ -28,196 +32,174 @@ use crate::cgroup::Layout;
 use crate::engine::{Action, Event, Inspected, Listed, SAME_CLOCK, State};
 use crate::labels::Filter;
 
-use container::{Container, Presence};
-use containers::{Containers, SLOTS};
-pub use entry::{Became, Entry};
+use container::Presence;
+use containers::{ContainerMap, SHARDS};
+pub use entry::{ContainerStatus, Entry};
 pub use exit::Exit;
-use exit::later;
-use failing::AllFailing;
-pub use failing::{Failing, Failure};
-use place::{Birth, Place};
+use exit::shift;
+use failing::FailingWorkloads;
+pub use failing::{FailingWorkload, Failure};
+use interner::Interner;
 use removal::Removals;
-pub use report::{EventsCome, ExitReport};
-use run::Want;
-use slots::Slots;
-use texts::Texts;
+use replica::{CreationTime, ReplicaId};
+pub use report::{EventFeed, ExitReport};
+use run::InspectNeed;
+use swarm_slots::SwarmSlots;
 pub use workloads::{Counts, Workloads};
 
-/// A moment, by two clocks.
+/// The current time, by two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// Since the start of the exporter; only goes forward.
+    /// Time since the exporter started. Monotonic.
     pub uptime: Duration,
-    /// The time of day by the Engine's clock.
+    /// Wall-clock time of the Engine.
     pub engine: Timestamp,
-    /// How far that may be off.
+    /// Maximum error of `engine`.
     pub error: SignedDuration,
 }
 
-/// When the Engine was asked for something.
-#[derive(Debug, Clone, Copy)]
-pub struct Asking {
-    /// Just before the request.
-    pub asked: Now,
-    /// When the answer had come.
-    pub answered: Now,
-}
-
-/// Why a container was not inspected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotInspected {
-    /// It is removed; there is nothing more to know.
-    Gone,
-    /// There was no good answer; it will be asked again.
-    Failed,
-    /// Nobody may inspect it.
-    Refused,
-}
-
-/// What an event has to be done about its container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Nothing.
-    Nothing,
-    /// To inspect it now.
-    Inspect,
-    /// To inspect it in a moment, if nothing more happens to it: its start may fail, and no event
-    /// tells of that.
-    InspectSoon,
-    /// Not to inspect it after all.
-    DoNotInspect,
-}
-
-/// Containers that are to be inspected, of a listing.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Pending {
-    /// Those of which the listing shows something new, or that it lacks.
-    pub new: Vec<Box<str>>,
-    /// Those of which an inspect could tell more, and that were to be inspected before.
-    pub unexplained: Vec<Box<str>>,
-    /// Those that were created and may have failed to start.
-    pub created: Vec<Box<str>>,
-}
-
-/// Docker labels that the series of containers lack, since there are too many or they are too long.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    /// How many there were, each of a container once.
-    pub count: u64,
-    /// The name of the container that had the first of them.
-    pub first: String,
-}
-
-impl LeftOut {
-    fn note(&mut self, container: &mut Container) {
-        let new = container.take_left_out() as u64;
-        if self.count == 0 && new > 0 {
-            self.first = container.name().to_string();
-        }
-        self.count += new;
+impl Now {
+    /// The latest time the Engine's clock may show.
+    fn latest(&self) -> Timestamp {
+        shift(self.engine, self.error)
     }
 }
 
-/// So many containers may be known from events alone until a listing has them: what an Engine tells
-/// of more than that is lost.
+/// When a request to the Engine was sent and answered.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestTimes {
+    /// Just before the request was sent.
+    pub asked: Now,
+    /// When the whole response had arrived.
+    pub answered: Now,
+}
+
+/// Why an inspect returned nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InspectFailure {
+    /// The container is removed (404).
+    Gone,
+    /// The request failed. It may be tried again.
+    Failed,
+    /// The Engine or a proxy refuses inspects (403).
+    Refused,
+}
+
+/// What an event changes about the inspect of its container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InspectPlan {
+    /// No change.
+    Unchanged,
+    /// Inspect the container now.
+    Now,
+    /// Inspect the container shortly, unless another event comes first. A failed start makes no
+    /// event of its own.
+    Soon,
+    /// Cancel a scheduled inspect.
+    Cancel,
+}
+
+/// Containers to inspect after a listing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PendingInspects {
+    /// Containers with a new exit, and containers that are missing from the listing.
+    pub new: Vec<Box<str>>,
+    /// Containers whose inspect was due before and may still add something.
+    pub retry: Vec<Box<str>>,
+    /// Created containers that may have failed to start.
+    pub created: Vec<Box<str>>,
+}
+
+/// Docker labels left out of the series, because they are too many or too long.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct DroppedLabels {
+    /// Number of labels, counted once per container.
+    pub count: u64,
+    /// Name of the first container that lost a label.
+    pub first_container: String,
+}
+
+/// Maximum number of containers known from events alone. Past it, events of new containers are
+/// dropped until the next listing, and their exits count as lost.
 const MAX_UNLISTED: usize = 20_000;
 
-/// The same in bytes of their labels.
+/// Maximum size of the labels of those containers.
 const MAX_UNLISTED_BYTES: usize = 16 * 1024 * 1024;
 
-/// All containers of one host.
-#[derive(Debug)]
+/// Everything known about the containers of one host.
+#[derive(Debug, Default)]
 pub struct Ledger {
-    containers: Containers,
-    /// How many containers the last listing had in each state, in the order of [`State::ALL`].
+    containers: ContainerMap,
+    /// Containers in each state in the last listing, in the order of [`State::ALL`].
     states: [u64; State::ALL.len()],
     workloads: Workloads,
-    failing: AllFailing,
-    texts: Texts,
-    slots: Slots,
-    /// Exits to report that are not, or no longer, the last of their container.
-    overtaken: Vec<ExitReport>,
-    /// Runs that ended unseen.
+    failing: FailingWorkloads,
+    interner: Interner,
+    swarm_slots: SwarmSlots,
+    /// Reports of exits that are no longer the last exit of their container.
+    unreported_exits: Vec<ExitReport>,
+    /// Runs whose exit was never seen.
     lost: u64,
-    left_out: LeftOut,
+    dropped_labels: DroppedLabels,
     layout: Option<Layout>,
-    /// Whether it is Podman, once that is known.
+    /// `None` until the Engine is identified.
     podman: Option<bool>,
     filter: Filter,
     retention: SignedDuration,
     started: Timestamp,
     listings: u64,
-    /// Containers that no listing has, and that are not removed.
+    /// Containers that are neither listed nor removed.
     unlisted: usize,
-    /// The bytes of the labels of those since the last listing.
+    /// Size of the labels rendered for them since the last listing.
     unlisted_bytes: usize,
-    /// How many containers were seen for the first time, at most.
-    seen: u64,
-    /// Containers of which something is not reported yet.
-    open: BTreeSet<Box<str>>,
-    /// The uptime at which the first of them is due, as far as was known at the last report.
+    /// Last sequence number given to a container.
+    last_sequence: u64,
+    /// Containers with something left to report.
+    unreported: BTreeSet<Box<str>>,
+    /// Uptime at which the first of them is due, as of the last report.
     report_at: Duration,
     removals: Removals,
-    /// The revision at which it was found out who supersedes whom.
-    superseded_at: u64,
+    /// Revision at which superseded containers were last computed.
+    superseded_revision: u64,
     revision: u64,
 }
 
 impl Ledger {
-    /// An empty ledger of an exporter that started at this time of the Engine. An exit stays for
-    /// `retention` after its container was removed.
+    /// Creates an empty ledger. `started` is the exporter's start by the Engine's clock. An exit is
+    /// kept for `retention` after its container was removed.
     #[must_use]
     pub fn new(filter: Filter, retention: Duration, started: Timestamp) -> Self {
         Self {
-            containers: Containers::default(),
-            states: [0; State::ALL.len()],
-            workloads: Workloads::default(),
-            failing: AllFailing::default(),
-            texts: Texts::default(),
-            slots: Slots::default(),
-            overtaken: Vec::new(),
-            lost: 0,
-            left_out: LeftOut::default(),
-            layout: None,
-            podman: None,
             filter,
             retention: retention.try_into().unwrap_or(SignedDuration::MAX),
             started,
-            listings: 0,
-            unlisted: 0,
-            unlisted_bytes: 0,
-            seen: 0,
-            open: BTreeSet::new(),
-            report_at: Duration::MAX,
-            removals: Removals::default(),
-            superseded_at: 0,
-            revision: 0,
+            ..Self::default()
         }
     }
 
-    /// Says when the exporter started, by the clock of the Engine.
+    /// Sets the exporter's start, by the Engine's clock.
     pub fn set_started(&mut self, started: Timestamp) {
         self.started = started;
     }
 
-    /// When the exporter started, by the clock of the Engine.
+    /// The exporter's start, by the Engine's clock.
     #[must_use]
     pub fn started(&self) -> Timestamp {
         self.started
     }
 
-    /// Says whether it is Podman.
+    /// Sets whether the Engine is Podman.
     pub fn set_podman(&mut self, podman: bool) {
         self.podman = Some(podman);
     }
 
-    /// Whether it is Podman, or that is not known yet.
+    /// Whether the Engine is Podman or not identified yet.
     fn may_be_podman(&self) -> bool {
         self.podman != Some(false)
     }
 
-    /// Says how the Engine lays out cgroups, which the label `id` shows. While that is not known the
-    /// label is left out.
+    /// Sets the cgroup layout, which determines the label `id`. Without a layout the label is left
+    /// out.
     pub fn set_layout(&mut self, layout: Option<Layout>) {
         if self.layout != layout {
             self.layout = layout;
@@ -229,63 +211,65 @@ impl Ledger {
         }
     }
 
-    /// Takes in a listing and returns which containers are to be inspected.
-    pub fn apply_listing(&mut self, containers: &[Listed<'_>], times: &Asking) -> Pending {
+    /// Applies a listing and returns the containers to inspect.
+    pub fn apply_listing(
+        &mut self,
+        containers: &[Listed<'_>],
+        times: &RequestTimes,
+    ) -> PendingInspects {
         self.listings += 1;
         let states = std::mem::take(&mut self.states);
-        let mut pending = Pending::default();
-        let seen = self.number(containers);
-        let answered = later(times.answered.engine, SAME_CLOCK);
-        for (listed, seen) in containers.iter().zip(seen) {
-            // An id is copied only if it is new.
+        let mut pending = PendingInspects::default();
+        let sequence = self.assign_sequence(containers);
+        let answered = shift(times.answered.engine, SAME_CLOCK);
+        for (listed, sequence) in containers.iter().zip(sequence) {
+            // Copies the id only for a new container.
             let container = match self.containers.get_mut(&listed.id) {
                 Some(container) => container,
                 None => self.containers.get_or_insert(&listed.id),
             };
             let presence = container.presence();
             if presence == Presence::Listed(self.listings) {
-                continue; // An id that stands twice in one listing.
+                continue; // Listed twice.
             }
             if let Some(state) = listed.status.state {
                 self.states[state as usize] += 1;
             }
-            if !container.stands() {
-                if container.runs.is_ahead_of(times) {
+            if !container.is_present() {
+                if container.runs.has_newer_events_than(times) {
                     continue; // It is removed, and the listing is behind.
                 }
                 self.removals.forget(&listed.id, container);
                 container.runs.reappear();
             }
-            let before = container.outline();
+            let before = container.shown_state();
             container.set_presence(Presence::Listed(self.listings));
-            container.runs.forget_order_after(answered);
-            container.describe(listed, seen, &mut self.texts);
-            let is_new = !matches!(presence, Presence::Listed(_)) || !container.is_introduced();
+            container.runs.forget_order_if_clock_went_back(answered);
+            container.describe_from_listing(listed, sequence, &mut self.interner);
+            let is_new = !matches!(presence, Presence::Listed(_)) || !container.has_labels;
             if is_new {
                 let labels = listed.labels();
-                container.introduce(&labels, &mut self.texts);
-                container.hide(&labels);
-                container.join(&mut self.workloads, &labels, false);
-                self.slots.note(container, &labels);
+                container.apply_labels(&labels, &mut self.interner);
+                container.set_hidden_attributes(&labels);
+                container.join_workload(&mut self.workloads, &labels, false);
+                self.swarm_slots.note(container, &labels);
             }
-            let want = container.runs.apply_listing(listed.status, times);
-            let want = if container.is_ignored() {
-                Want::Nothing
-            } else {
-                want
-            };
-            match want {
-                Want::Inspect => pending.new.push(listed.id.as_ref().into()),
-                Want::InspectAgain => pending.unexplained.push(listed.id.as_ref().into()),
-                Want::LookForFailedStart => pending.created.push(listed.id.as_ref().into()),
-                Want::Nothing if container.lacks_workload() && !container.is_ignored() => {
-                    pending.unexplained.push(listed.id.as_ref().into());
+            let queue = match container.runs.apply_listing(listed.status, times) {
+                _ if container.is_ignored() => None,
+                InspectNeed::New => Some(&mut pending.new),
+                InspectNeed::Retry => Some(&mut pending.retry),
+                InspectNeed::Created => Some(&mut pending.created),
+                InspectNeed::None => {
+                    Some(&mut pending.retry).filter(|_| container.needs_workload())
                 }
-                Want::Nothing => {}
+            };
+            if let Some(queue) = queue {
+                queue.push(listed.id.as_ref().into());
             }
             let labels = || listed.labels();
-            let labelled = container.label(&listed.id, labels, true, self.layout, &self.filter);
-            if is_new || labelled || container.outline() != before {
+            let is_rendered =
+                container.render_labels(&listed.id, labels, true, self.layout, &self.filter);
+            if is_new || is_rendered || container.shown_state() != before {
                 self.changed(&listed.id, None, times.answered);
             }
         }
@@ -295,17 +279,17 @@ impl Ledger {
         pending
     }
 
-    /// Numbers the containers of a listing by their age, beyond all numbers before. The Engine sorts
-    /// them, to the nanosecond: Docker has the newest first, Podman last.
-    fn number(&mut self, containers: &[Listed<'_>]) -> impl Iterator<Item = u64> + use<> {
+    /// Returns ascending sequence numbers for the containers of a listing, oldest first. Engines
+    /// sort a listing by creation time, with nanoseconds: Docker newest first, Podman newest last.
+    fn assign_sequence(&mut self, containers: &[Listed<'_>]) -> impl Iterator<Item = u64> + use<> {
         let count = containers.len() as u64;
         let ends = containers.first().zip(containers.last());
         let newest_last = ends.is_some_and(|(first, last)| {
             let (first, last) = (first.created(), last.created());
             first < last || (first == last && self.podman == Some(true))
         });
-        let from = self.seen + 1;
-        self.seen += count;
+        let from = self.last_sequence + 1;
+        self.last_sequence += count;
         (0..count).map(move |at| {
             if newest_last {
                 from + at
@@ -315,272 +299,275 @@ impl Ledger {
         })
     }
 
-    /// Takes in an event; returns what is to be done about its container.
-    pub fn apply_event(&mut self, event: &Event, now: Now) -> Next {
+    /// Applies an event. Returns what to do about the container's inspect.
+    pub fn apply_event(&mut self, event: &Event, now: Now) -> InspectPlan {
         let is_known = self.containers.get(&event.id).is_some();
         if !is_known {
             if self.unlisted >= MAX_UNLISTED || self.unlisted_bytes >= MAX_UNLISTED_BYTES {
                 self.lost += u64::from(event.action == Action::Die);
-                return Next::Nothing;
+                return InspectPlan::Unchanged;
             }
             self.unlisted += 1;
         }
         let container = self.containers.get_or_insert(&event.id);
         if !is_known {
-            self.seen += 1;
-            container.number(self.seen);
-            container.appear(event.time);
+            self.last_sequence += 1;
+            container.creation.sequence = self.last_sequence;
+            container.creation.first_event = Some(event.time);
         }
-        container
-            .runs
-            .forget_order_after(later(now.engine, SAME_CLOCK));
-        container.describe_by_event(event, &mut self.texts);
+        let latest = shift(now.engine, SAME_CLOCK);
+        container.runs.forget_order_if_clock_went_back(latest);
+        container.describe_from_event(event, &mut self.interner);
         let has_all_labels = matches!(event.action, Action::Create | Action::Start);
         let of_network = matches!(event.action, Action::Connect | Action::Disconnect);
         if event.action == Action::Destroy {
-            // It has no attributes of its own that labels could hide.
-            container.hide(&event.labels());
+            // `destroy` has no attributes of its own that labels could hide.
+            container.set_hidden_attributes(&event.labels());
         }
-        if of_network {
-            // Its attributes are the network's.
-        } else if !is_known || has_all_labels || !container.is_introduced() {
+        let needs_labels = has_all_labels || !container.has_labels || container.needs_workload();
+        // The attributes of network events belong to the network.
+        if needs_labels && !of_network {
             let labels = event.labels();
             if has_all_labels {
-                container.hide(&labels);
+                container.set_hidden_attributes(&labels);
             }
-            if !container.is_introduced() {
-                container.introduce(&labels, &mut self.texts);
-                self.slots.note(container, &labels);
+            if !container.has_labels {
+                container.apply_labels(&labels, &mut self.interner);
+                self.swarm_slots.note(container, &labels);
             }
-            container.join(&mut self.workloads, &labels, false);
-        } else if container.lacks_workload() {
-            container.join(&mut self.workloads, &event.labels(), false);
+            container.join_workload(&mut self.workloads, &labels, false);
         }
-        let failed = event.action == Action::Disconnect && container.runs.disconnect(event.time);
-        let open = container.apply_event(event, now);
-        let tells = !matches!(event.action, Action::Create | Action::Rename);
-        if tells && event.time >= self.started {
-            container.runs.note_told(event.time, of_network);
-        }
-        if event.action == Action::Oom && event.time >= self.started {
-            if let Some(workload) = container.workload() {
+        let failed =
+            event.action == Action::Disconnect && container.runs.apply_disconnect(event.time);
+        let unreported = container.apply_event(event, now);
+        if event.time >= self.started {
+            if !matches!(event.action, Action::Create | Action::Rename) {
+                container.runs.mark_known(event.time, of_network);
+            }
+            if let (Action::Oom, Some(workload)) = (event.action, container.workload()) {
                 self.workloads.count_oom_kill(workload);
             }
         }
-        let next = match event.action {
-            _ if container.is_ignored() => Next::Nothing,
-            Action::Create => Next::InspectSoon,
-            Action::Die if container.runs.awaits_inspect() => Next::Inspect,
-            Action::Disconnect if failed => Next::Inspect,
-            Action::Start if container.runs.ended_unseen() => Next::Inspect,
-            Action::Start | Action::Destroy => Next::DoNotInspect,
-            _ => Next::Nothing,
+        let plan = match event.action {
+            _ if container.is_ignored() => InspectPlan::Unchanged,
+            Action::Create => InspectPlan::Soon,
+            Action::Die if container.runs.awaits_inspect() => InspectPlan::Now,
+            Action::Disconnect if failed => InspectPlan::Now,
+            Action::Start if container.runs.has_unseen_end() => InspectPlan::Now,
+            Action::Start | Action::Destroy => InspectPlan::Cancel,
+            _ => InspectPlan::Unchanged,
         };
         if event.action == Action::Destroy {
-            self.remove(&event.id, event.time, now);
+            self.mark_removed(&event.id, event.time, now);
         }
-        self.unbury(&event.id, now.uptime);
+        self.restore_expired(&event.id, now.uptime);
         let container = self.containers.get_mut(&event.id);
         if let Some(container) = container.filter(|_| !of_network) {
             let labels = || event.labels();
-            if container.label(&event.id, labels, false, self.layout, &self.filter) {
-                self.unlisted_bytes += container.labels_for_unlisted();
+            if container.render_labels(&event.id, labels, false, self.layout, &self.filter) {
+                self.unlisted_bytes += container.unlisted_label_bytes();
             }
         }
-        self.changed(&event.id, open, now);
-        next
+        self.changed(&event.id, unreported, now);
+        plan
     }
 
-    /// Takes in that events went missing: any before now, or the last that a daemon told before another
-    /// came, at that time.
+    /// Records that events were missed: all before now or, with `daemon_came`, the last events
+    /// before a new daemon started at that time.
     pub fn note_gap(&mut self, daemon_came: Option<Timestamp>) {
         for (_, container) in self.containers.iter_mut() {
             container.runs.note_gap(daemon_came);
         }
     }
 
-    /// Takes in an inspect.
-    pub fn apply_inspect(&mut self, id: &str, inspected: &Inspected, times: &Asking) {
+    /// Applies an inspect.
+    pub fn apply_inspect(&mut self, id: &str, inspected: &Inspected, times: &RequestTimes) {
         let podman = self.may_be_podman();
         if let Some(container) = self.containers.get_mut(id) {
             if matches!(container.presence(), Presence::Missing(_)) {
                 container.set_presence(Presence::Hidden(times.answered.uptime));
             }
-            container.describe_by_inspect(inspected, &mut self.texts);
-            if !container.is_introduced() {
-                container.introduce(&inspected.labels, &mut self.texts);
-                self.slots.note(container, &inspected.labels);
+            container.describe_from_inspect(inspected, &mut self.interner);
+            if !container.has_labels {
+                container.apply_labels(&inspected.labels, &mut self.interner);
+                self.swarm_slots.note(container, &inspected.labels);
             }
-            container.join(&mut self.workloads, &inspected.labels, true);
-            let open = container.runs.apply_inspect(inspected, times, podman);
+            container.join_workload(&mut self.workloads, &inspected.labels, true);
+            let unreported = container.runs.apply_inspect(inspected, times, podman);
             let labels = || inspected.labels.clone();
-            container.label(id, labels, true, self.layout, &self.filter);
-            self.changed(id, open, times.answered);
+            container.render_labels(id, labels, true, self.layout, &self.filter);
+            self.changed(id, unreported, times.answered);
         }
     }
 
-    /// Takes in that a container could not be inspected: what its event or the listing tells must
-    /// do. Returns whether it may be tried again.
-    pub fn inspect_failed(&mut self, id: &str, why: NotInspected, now: Now) -> bool {
+    /// Records that an inspect failed, so that its event or listing has to do. Returns whether it
+    /// may be tried again.
+    pub fn inspect_failed(&mut self, id: &str, why: InspectFailure, now: Now) -> bool {
         let podman = self.may_be_podman();
         let Some(container) = self.containers.get_mut(id) else {
             return false;
         };
-        let stands = container.stands();
-        let why = if stands { why } else { NotInspected::Gone };
-        let open = container.runs.inspect_failed(why, now.uptime, podman);
+        let is_present = container.is_present();
+        let why = if is_present {
+            why
+        } else {
+            InspectFailure::Gone
+        };
+        let unreported = container.runs.inspect_failed(why, now.uptime, podman);
         let is_missing = matches!(container.presence(), Presence::Missing(_));
-        self.changed(id, open, now);
-        if is_missing && why == NotInspected::Gone {
-            self.vanish(id, now);
+        self.changed(id, unreported, now);
+        if is_missing && why == InspectFailure::Gone {
+            self.remove_unseen(id, now);
         }
-        stands && why != NotInspected::Gone
+        is_present && why != InspectFailure::Gone
     }
 
-    /// Takes note of what is to be done about a container that is not what it was, and of an exit to
-    /// report that is not, or no longer, its last.
-    fn changed(&mut self, id: &str, open: Option<Exit>, now: Now) {
+    /// Updates everything that depends on a changed container, and reports an exit that is no
+    /// longer its last.
+    fn changed(&mut self, id: &str, unreported: Option<Exit>, now: Now) {
         self.touch(id);
-        if let Some(exit) = open {
-            self.report_overtaken(id, exit, now);
+        if let Some(exit) = unreported {
+            self.report_previous(id, exit, now);
         }
-        self.take_note(id);
+        self.update_indexes(id);
     }
 
-    /// Takes note of what is to be done about a container.
-    fn take_note(&mut self, id: &str) {
+    /// Updates the counters and indexes that depend on a container.
+    fn update_indexes(&mut self, id: &str) {
         if let Some(container) = self.containers.get_mut(id) {
             let lost = std::mem::take(&mut container.runs.lost);
             self.lost += u64::from(lost) * u64::from(!container.is_ignored());
-            self.left_out.note(container);
-            if container.runs.is_open() {
-                self.open.insert(id.into());
+            let dropped = std::mem::take(&mut container.new_dropped_labels);
+            if self.dropped_labels.count == 0 && dropped > 0 {
+                self.dropped_labels.first_container = container.name.to_string();
+            }
+            self.dropped_labels.count += dropped;
+            if container.runs.has_unreported() {
+                self.unreported.insert(id.into());
                 self.report_at = Duration::ZERO;
             }
             self.removals.note(id, container);
         }
     }
 
-    /// Takes note that something may have changed of what is shown of a container.
+    /// Marks a container as changed in the output.
     fn touch(&mut self, id: &str) {
         self.revision += 1;
         self.containers.touch(id, self.revision);
     }
 
-    /// A number that is another one whenever something may have changed of what is shown.
+    /// Changes whenever the output may have changed.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        // All only grow.
+        // Each of them only grows.
         self.revision + self.workloads.revision() + self.failing.revision()
     }
 
-    /// The last revision that has changed something in these slots, of [`Ledger::SLOTS`].
+    /// Last revision that changed any container of these [shards](Ledger::SHARDS).
     #[must_use]
-    pub fn revision_of(&self, slots: Range<usize>) -> u64 {
-        self.containers.revision(slots)
+    pub fn revision_of(&self, shards: Range<usize>) -> u64 {
+        self.containers.revision(shards)
     }
 
-    /// Into so many slots all containers are divided by their ids, in their order.
-    pub const SLOTS: usize = SLOTS;
+    /// Number of shards. They partition the containers by id, in order.
+    pub const SHARDS: usize = SHARDS;
 
-    /// The exits of all containers that do not run, in the order of their ids.
+    /// The exits of containers that are not running, by id.
     pub fn exits(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.entries(0..SLOTS).filter(|entry| !entry.runs())
+        self.entries(0..SHARDS).filter(|entry| !entry.is_running())
     }
 
-    /// The exits before of all containers that run again, in the order of their ids.
+    /// The last exits of containers that are running again, by id.
     pub fn last_exits(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.entries(0..SLOTS).filter(Entry::runs)
+        self.entries(0..SHARDS).filter(Entry::is_running)
     }
 
-    /// All that is shown of some slots, in the order of their ids.
-    pub fn entries(&self, slots: Range<usize>) -> impl Iterator<Item = Entry<'_>> {
-        let all = self.containers.of(slots);
+    /// Everything shown of the containers in these shards, by id.
+    pub fn entries(&self, shards: Range<usize>) -> impl Iterator<Item = Entry<'_>> {
+        let all = self.containers.of(shards);
         all.filter_map(|(id, container)| container.entry(id))
     }
 
-    /// Finds out which containers are superseded, if anything has changed since it was done last.
+    /// Computes which containers are superseded, if anything has changed.
     pub fn find_superseded(&mut self) {
-        if self.superseded_at == self.revision {
+        if self.superseded_revision == self.revision {
             return;
         }
         let all = self.containers.iter().map(|(_, container)| container);
-        self.slots.find(all);
-        let mut newest: HashMap<Place, &Birth> = HashMap::new();
-        for (_, container) in self.containers.iter() {
-            if let Some((place, birth)) = container.successor() {
-                let known = newest.entry(place).or_insert(birth);
-                *known = birth.max(*known);
+        self.swarm_slots.find(all);
+        let mut newest: HashMap<ReplicaId, &CreationTime> = HashMap::new();
+        let all = self.containers.iter();
+        for (replica, creation) in all.filter_map(|(_, it)| it.replica_and_creation()) {
+            let newest = newest.entry(replica).or_insert(creation);
+            if creation.compare(newest).is_gt() {
+                *newest = creation;
             }
         }
         let all = self.containers.iter();
-        let new = all
-            .filter(|(_, it)| it.is_newly_superseded(|place| newest.get(place).copied()))
-            .map(|(id, _)| Arc::clone(id));
-        for id in new.collect::<Vec<_>>() {
+        let new = all.filter(|(_, it)| it.is_newly_superseded(&newest));
+        for id in new.map(|(id, _)| Arc::clone(id)).collect::<Vec<_>>() {
             if let Some(container) = self.containers.get_mut(&id) {
-                container.supersede();
+                container.is_superseded = true;
                 self.touch(&id);
             }
         }
-        self.superseded_at = self.revision;
+        self.superseded_revision = self.revision;
     }
 
-    /// The slots of Swarm services that have a container or an exit on this host: their labels,
-    /// without braces, and when the newest container of each was made.
-    pub fn slots(&self) -> impl Iterator<Item = (&str, Timestamp)> {
-        self.slots.iter()
+    /// Swarm slots with a container or an exit on this host: their labels, without braces, and the
+    /// creation time of the newest container.
+    pub fn swarm_slots(&self) -> impl Iterator<Item = (&str, Timestamp)> {
+        self.swarm_slots.iter()
     }
 
-    /// A number that is another one whenever [`Ledger::slots`] may have changed.
+    /// Changes whenever [`Ledger::swarm_slots`] may have changed.
     #[must_use]
-    pub fn slots_revision(&self) -> u64 {
-        self.superseded_at
+    pub fn swarm_slots_revision(&self) -> u64 {
+        self.superseded_revision
     }
 
-    /// How many containers are known, with those that are shown no more.
+    /// Number of known containers, including those no longer shown.
     #[must_use]
     pub fn len(&self) -> usize {
         self.containers.len()
     }
 
-    /// Whether none are.
+    /// Whether no container is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The counters.
+    /// The counters per workload.
     #[must_use]
     pub fn workloads(&self) -> &Workloads {
         &self.workloads
     }
 
-    /// The workloads that have failed within the last hour or a little longer, as the exporter has seen
-    /// it, in no order.
-    pub fn failing(&self) -> impl Iterator<Item = &Arc<Failing>> {
+    /// Workloads that failed within the last hour or slightly longer, in no order.
+    pub fn failing(&self) -> impl Iterator<Item = &Arc<FailingWorkload>> {
         self.failing.iter()
     }
 
-    /// A number that is another one whenever any of [`Ledger::failing`] has changed.
+    /// Changes whenever [`Ledger::failing`] changes.
     #[must_use]
     pub fn failing_revision(&self) -> u64 {
         self.failing.revision()
     }
 
-    /// How many runs ended unseen, since the start.
+    /// Number of runs whose exit was never seen.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// The Docker labels that series lack, since the start.
+    /// Labels left out of the series since the start.
     #[must_use]
-    pub fn left_out(&self) -> &LeftOut {
-        &self.left_out
+    pub fn dropped_labels(&self) -> &DroppedLabels {
+        &self.dropped_labels
     }
 
-    /// How many containers the last listing had in each state.
+    /// Number of containers in each state in the last listing.
     pub fn states(&self) -> impl Iterator<Item = (State, u64)> {
         State::ALL.into_iter().zip(self.states)
     }

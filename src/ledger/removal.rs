@@ -1,4 +1,4 @@
-//! Containers that are removed: how long their exits are shown, and what is kept of them after.
+//! Removed containers: how long their exits are shown, and what is kept afterwards.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -6,43 +6,42 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::container::{Container, Presence};
-use super::exit::later;
-use super::run::LOOK_EVERY;
-use super::tolerance::LAST_INSPECT_COMES;
-use super::{Asking, Ledger, Now};
+use super::run::CHECK_INTERVAL;
+use super::tolerance::FINAL_INSPECT_TIMEOUT;
+use super::{Ledger, Now, RequestTimes};
 
-/// So many exits of removed containers are shown at most: a storm of short-lived containers must
-/// fill neither the memory of the exporter nor that of Prometheus. They are counted all the same.
+/// Maximum number of removed containers with an exit shown. A storm of short-lived containers must
+/// not fill the memory of the exporter or of Prometheus. All exits are counted.
 const MAX_RETAINED: usize = 5_000;
 
-/// So many containers that are shown no more are kept for late events. Docker remembers 256.
-const MAX_BURIED: usize = 1024;
+/// Maximum number of expired containers kept for late events. Docker remembers 256 events.
+const MAX_EXPIRED: usize = 1024;
 
-/// The removed containers, so that it takes no look at all the others to find those that are due.
+/// Index of the removed containers.
 #[derive(Debug, Default)]
 pub(super) struct Removals {
-    /// Those that are not buried, by the uptime at which they went.
+    /// Those still shown, by the uptime of their removal.
     by_time: BTreeSet<(SignedDuration, Box<str>)>,
-    /// Those among them that were seen to have nothing to show.
+    /// Those that have nothing to show.
     empty: Vec<Box<str>>,
-    /// Those that are buried, the oldest first.
-    buried: VecDeque<Box<str>>,
+    /// Those no longer shown, oldest first.
+    expired: VecDeque<Box<str>>,
 }
 
 impl Removals {
-    /// Takes note of a container that has changed, if it is removed.
+    /// Adds a container if it is removed.
     pub(super) fn note(&mut self, id: &str, container: &Container) {
-        if let Some(since) = container.removed() {
+        if let Some(since) = container.removed_at() {
             self.by_time.insert((since, id.into()));
-            if container.has_nothing_to_show() {
+            if container.is_empty() {
                 self.empty.push(id.into());
             }
         }
     }
 
-    /// Takes note that one that was removed is there all the same.
+    /// Drops a container from the index.
     pub(super) fn forget(&mut self, id: &str, container: &Container) {
-        if let Some(since) = container.removed() {
+        if let Some(since) = container.removed_at() {
             self.by_time.remove(&(since, id.into()));
         }
     }
@@ -53,31 +52,27 @@ fn signed(uptime: Duration) -> SignedDuration {
 }
 
 impl Ledger {
-    /// Takes note of containers that the last listing lacks. One that an event tells of, made since
-    /// or a moment before, may be too young for it. If not all that it did is reported, an inspect is to
-    /// tell whether it is removed: returns those.
-    pub(super) fn mark_missing(&mut self, times: &Asking) -> Vec<Box<str>> {
+    /// Marks the containers that are missing from the last listing. A listing may be too old for a
+    /// container with newer events. Returns the containers that only an inspect can tell to be
+    /// removed, since something is left to report.
+    pub(super) fn mark_missing(&mut self, times: &RequestTimes) -> Vec<Box<str>> {
         let (mut missing, mut gone) = (Vec::new(), Vec::new());
         (self.unlisted, self.unlisted_bytes) = (0, 0);
         for (id, container) in self.containers.iter_mut() {
-            let is_missing = match container.presence() {
-                Presence::Listed(number) => number != self.listings,
-                Presence::Unlisted | Presence::Missing(_) | Presence::Hidden(_) => true,
-                Presence::Removed(_) | Presence::Buried => false,
-            };
-            if !is_missing {
+            let is_listed = container.presence() == Presence::Listed(self.listings);
+            if is_listed || !container.is_present() {
                 continue;
             }
             self.unlisted += 1;
-            if container.runs.is_ahead_of(times) {
+            if container.runs.has_newer_events_than(times) {
                 continue;
             }
             let uptime = times.answered.uptime;
             match container.presence() {
                 _ if container.runs.is_settled() => gone.push(Box::<str>::from(id)),
-                Presence::Missing(since) if uptime < since + LAST_INSPECT_COMES => {}
+                Presence::Missing(since) if uptime < since + FINAL_INSPECT_TIMEOUT => {}
                 Presence::Missing(_) => gone.push(id.into()),
-                Presence::Hidden(since) if uptime < since + LOOK_EVERY => {}
+                Presence::Hidden(since) if uptime < since + CHECK_INTERVAL => {}
                 _ => {
                     container.set_presence(Presence::Missing(uptime));
                     missing.push(id.into());
@@ -85,25 +80,25 @@ impl Ledger {
             }
         }
         for id in gone {
-            self.vanish(&id, times.answered);
+            self.remove_unseen(&id, times.answered);
         }
         missing
     }
 
-    /// Takes in that a container is no longer there.
-    pub(super) fn vanish(&mut self, id: &str, now: Now) {
+    /// Records that a container is gone without a `destroy` event.
+    pub(super) fn remove_unseen(&mut self, id: &str, now: Now) {
         if let Some(container) = self.containers.get_mut(id) {
-            let at = later(now.engine, now.error);
-            let open = container.runs.remove(at, now.uptime, false);
+            let runs = &mut container.runs;
+            let unreported = runs.apply_removal(now.latest(), now.uptime, false);
             container.set_presence(Presence::Removed(signed(now.uptime)));
             self.unlisted = self.unlisted.saturating_sub(1);
-            self.changed(id, open, now);
+            self.changed(id, unreported, now);
         }
     }
 
-    /// Takes in that a container was removed at this time of the Engine.
-    pub(super) fn remove(&mut self, id: &str, at: Timestamp, now: Now) {
-        let Some(container) = self.containers.get_mut(id).filter(|it| it.stands()) else {
+    /// Records a removal at this time.
+    pub(super) fn mark_removed(&mut self, id: &str, at: Timestamp, now: Now) {
+        let Some(container) = self.containers.get_mut(id).filter(|it| it.is_present()) else {
             return;
         };
         if !matches!(container.presence(), Presence::Listed(_)) {
@@ -114,99 +109,95 @@ impl Ledger {
         container.set_presence(Presence::Removed(signed(now.uptime) - ago));
     }
 
-    /// Shows a buried container again whose exit nobody has seen, for as long as any other.
-    pub(super) fn unbury(&mut self, id: &str, uptime: Duration) {
+    /// Shows an expired container again if it has a new exit.
+    pub(super) fn restore_expired(&mut self, id: &str, uptime: Duration) {
         let container = self.containers.get_mut(id);
-        if let Some(container) =
-            container.filter(|it| it.presence() == Presence::Buried && it.runs.waits())
+        if let Some(container) = container
+            .filter(|it| it.presence() == Presence::Expired && it.runs.has_unreported_exit())
         {
             container.set_presence(Presence::Removed(signed(uptime)));
-            container.rejoin(&mut self.workloads);
+            container.rejoin_workload(&mut self.workloads);
         }
     }
 
-    /// Drops what has been removed for longer than the retention, and workloads without containers
-    /// for a day; returns whether there was any.
+    /// Drops containers that were removed for longer than the retention, and workloads that had no
+    /// containers for a day. Returns whether anything changed.
     pub fn expire(&mut self, uptime: Duration) -> bool {
         let mut any = self.workloads.expire(uptime);
         for id in std::mem::take(&mut self.removals.empty) {
             let container = self.containers.get(&id);
-            if container.is_some_and(|it| it.removed().is_some() && it.has_nothing_to_show()) {
-                self.bury(&id, uptime);
+            if container.is_some_and(|it| it.removed_at().is_some() && it.is_empty()) {
+                self.expire_container(&id, uptime);
                 any = true;
             }
         }
         for id in self.due(signed(uptime)) {
-            self.bury(&id, uptime);
+            self.expire_container(&id, uptime);
             any = true;
         }
-        while self.removals.buried.len() > MAX_BURIED {
-            let oldest = self.removals.buried.pop_front();
-            let is_buried = |id: &str| {
-                let container = self.containers.get(id);
-                container.is_some_and(|it| it.presence() == Presence::Buried)
+        while self.removals.expired.len() > MAX_EXPIRED {
+            let Some(id) = self.removals.expired.pop_front() else {
+                break;
             };
-            if let Some(id) = oldest.filter(|id| is_buried(id)) {
+            let container = self.containers.get(&id);
+            if container.is_some_and(|it| it.presence() == Presence::Expired) {
                 self.containers.remove(&id);
             }
         }
         any
     }
 
-    /// The removed containers whose time is over, and the oldest of those that are over
-    /// [`MAX_RETAINED`]. What is not reported yet stays until it is.
+    /// Removed containers to expire: those past the retention, and the oldest past
+    /// [`MAX_RETAINED`]. A container with something left to report stays.
     fn due(&self, uptime: SignedDuration) -> Vec<Box<str>> {
         let all = &self.removals.by_time;
         let is_over = |since: &SignedDuration| uptime - *since >= self.retention;
-        let expired = all.iter().take_while(|(since, _)| is_over(since)).count();
         let over = if all.len() > MAX_RETAINED {
-            let open = self.open.iter().filter(|id| {
+            let unreported = self.unreported.iter().filter(|id| {
                 let container = self.containers.get(id);
-                container.is_some_and(|it| it.removed().is_some())
+                container.is_some_and(|it| it.removed_at().is_some())
             });
-            (all.len() - open.count()).saturating_sub(MAX_RETAINED)
+            (all.len() - unreported.count()).saturating_sub(MAX_RETAINED)
         } else {
             0
         };
-        let all = all.iter().enumerate();
-        let reported = all.filter(|(_, (_, id))| self.is_reported(id));
-        let due = reported
-            .zip(0..)
-            .take_while(|((at, _), reported)| *at < expired || *reported < over);
-        due.map(|((_, (_, id)), _)| id.clone()).collect()
+        let reported = all.iter().filter(|(_, id)| self.is_reported(id));
+        let due = reported.enumerate();
+        let due = due.take_while(|(index, (since, _))| is_over(since) || *index < over);
+        due.map(|(_, (_, id))| id.clone()).collect()
     }
 
     fn is_reported(&self, id: &str) -> bool {
-        self.containers.get(id).is_some_and(|it| !it.runs.is_open())
+        let container = self.containers.get(id);
+        container.is_some_and(|it| !it.runs.has_unreported())
     }
 
-    /// Shows a container no more.
-    fn bury(&mut self, id: &str, uptime: Duration) {
+    /// Stops showing a container.
+    fn expire_container(&mut self, id: &str, uptime: Duration) {
         if let Some(container) = self.containers.get_mut(id) {
             self.removals.forget(id, container);
-            container.set_presence(Presence::Buried);
+            container.set_presence(Presence::Expired);
             if let Some(workload) = container.workload() {
                 self.workloads.leave(workload, uptime);
             }
-            self.removals.buried.push_back(id.into());
+            self.removals.expired.push_back(id.into());
             self.touch(id);
         }
     }
 
-    /// The uptime at which [`Ledger::expire`] will next have something to do.
+    /// Uptime at which [`Ledger::expire`] next has something to do.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Duration> {
         let mut all = self.removals.by_time.iter();
-        // What is not reported yet stays until it is.
+        // A container with something left to report stays.
         let due = all.find(|(_, id)| self.is_reported(id));
         let due = due.map(|(since, _)| *since + self.retention);
         let due = due.map(|at| at.max(SignedDuration::ZERO).unsigned_abs());
-        due.into_iter().chain(self.workloads.show_at()).min()
+        due.into_iter().chain(self.workloads.next_timeout()).min()
     }
 
-    /// Takes in that a scrape has taken the text of this [revision of the
-    /// counters](super::Workloads::revision).
-    pub fn shown(&mut self, revision: u64) {
-        self.workloads.shown(revision);
+    /// Records that a scrape has taken the text of this [revision](super::Workloads::revision).
+    pub fn mark_scraped(&mut self, revision: u64) {
+        self.workloads.mark_scraped(revision);
     }
 }

@@ -1,53 +1,54 @@
-//! The few spans of time that Engines force upon the ledger, and their order. All else is decided by
+//! The time spans that Engines force upon the ledger, and their order. Everything else depends on
 //! the order of the Engine's own times.
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
-/// `FinishedAt` may lie so long after the `die` event of the same run: it is set before the event is
-/// made, but not always by the same reading of the clock.
-pub(super) const OUT_OF_ORDER: SignedDuration = SignedDuration::from_millis(50);
+/// How long after the `die` event `FinishedAt` may be. It is set before the event, but not from the
+/// same reading of the clock.
+pub(super) const FINISHED_AT_WINDOW: SignedDuration = SignedDuration::from_millis(50);
 
-/// A `die` event may be made so long after the end that a listing tells: the Engine first unmounts
-/// and disconnects the container. Measured were 0.3 s on Docker and 1.3 s on Podman.
-pub(super) const DIE_AFTER_END: SignedDuration = SignedDuration::from_secs(10);
+/// How long after the listed end a `die` event may come: the Engine unmounts and disconnects the
+/// container first. Measured: 0.3 s on Docker, 1.3 s on Podman.
+pub(super) const DIE_EVENT_DELAY: SignedDuration = SignedDuration::from_secs(10);
 
-/// A listing may show a run so long before its `start` event is made: it does not wait for the
-/// container's lock.
-pub(super) const START_AFTER_LISTING: SignedDuration = SignedDuration::from_secs(1);
+/// How long before its `start` event a listing may show a run. Listings do not take the container's
+/// lock.
+pub(super) const START_EVENT_DELAY: SignedDuration = SignedDuration::from_secs(1);
 
-/// A listing may be behind an event by so long on a busy host. What it says against a younger event
-/// is passed over; the next listing tells again.
-pub(super) const LISTING_BEHIND: SignedDuration = SignedDuration::from_secs(10);
+/// How old a listing may be on a busy host. If it contradicts a newer event it is ignored. The next
+/// listing shows the same.
+pub(super) const LISTING_DELAY: SignedDuration = SignedDuration::from_secs(10);
 
-/// An exit is counted without its inspect after so long. By then an event has told the reason.
-pub(super) const INSPECT_COMES: Duration = Duration::from_millis(250);
+/// How long to wait for an inspect before an exit is counted without it. An event has told the
+/// reason by then.
+pub(super) const INSPECT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The same on Podman, where only the inspect tells of the OOM killer, and may take a second.
-pub(super) const PODMAN_INSPECT_COMES: Duration = Duration::from_secs(3);
+/// The same on Podman, where only the inspect tells of the OOM killer and may take a second.
+pub(super) const PODMAN_INSPECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The same where only the inspect can tell the code, or why it ended, or whether a container that
-/// listings lack is removed: several attempts have failed by then.
-pub(super) const LAST_INSPECT_COMES: Duration = Duration::from_secs(120);
+/// The same where only the inspect can tell the code, the reason, or whether a missing container is
+/// removed. Several attempts have failed by then.
+pub(super) const FINAL_INSPECT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// While events are followed, what is known to have ended waits so long for its `die` event.
-pub(super) const DIE_EVENT_COMES: Duration = Duration::from_secs(3);
+/// How long to wait for the `die` event of an exit while events are followed.
+pub(super) const DIE_EVENT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The same while the stream of events is about to be opened, or has just been: longer than most
-/// outages, and than the longest pause between two attempts.
-pub(super) const STREAM_COMES: Duration = Duration::from_secs(30);
+/// The same while the event stream is about to be opened or replays events. Longer than most
+/// outages and than the longest backoff.
+pub(super) const REPLAY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The same for a run that ended unseen: it is lost if not even a stream that is opened after an outage
-/// tells of it.
-pub(super) const LOST_STREAM_COMES: Duration = Duration::from_secs(300);
+/// The same for a run whose exit was not seen. It is lost if even a stream opened after an outage
+/// does not show it.
+pub(super) const UNSEEN_RUN_TIMEOUT: Duration = Duration::from_secs(300);
 
 const _: () = {
-    assert!(OUT_OF_ORDER.unsigned_abs().as_millis() < INSPECT_COMES.as_millis());
-    assert!(START_AFTER_LISTING.as_millis() < LISTING_BEHIND.as_millis());
-    assert!(INSPECT_COMES.as_millis() < DIE_EVENT_COMES.as_millis());
-    assert!(PODMAN_INSPECT_COMES.as_millis() <= DIE_EVENT_COMES.as_millis());
-    assert!(DIE_EVENT_COMES.as_millis() < STREAM_COMES.as_millis());
-    assert!(STREAM_COMES.as_millis() < LOST_STREAM_COMES.as_millis());
-    assert!(DIE_AFTER_END.as_millis() <= LISTING_BEHIND.as_millis());
+    assert!(FINISHED_AT_WINDOW.unsigned_abs().as_millis() < INSPECT_TIMEOUT.as_millis());
+    assert!(START_EVENT_DELAY.as_millis() < LISTING_DELAY.as_millis());
+    assert!(INSPECT_TIMEOUT.as_millis() < DIE_EVENT_TIMEOUT.as_millis());
+    assert!(PODMAN_INSPECT_TIMEOUT.as_millis() <= DIE_EVENT_TIMEOUT.as_millis());
+    assert!(DIE_EVENT_TIMEOUT.as_millis() < REPLAY_TIMEOUT.as_millis());
+    assert!(REPLAY_TIMEOUT.as_millis() < UNSEEN_RUN_TIMEOUT.as_millis());
+    assert!(DIE_EVENT_DELAY.as_millis() <= LISTING_DELAY.as_millis());
 };

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::SignedDuration;
 
-use crate::ledger::{Failing, Failure};
+use crate::ledger::{FailingWorkload, Failure};
 use crate::one_line::OneLine;
 
 use super::Page;
@@ -129,7 +129,7 @@ impl Page<'_> {
         }
     }
 
-    fn again_row(&mut self, failing: &Failing, times: u64) {
+    fn again_row(&mut self, failing: &FailingWorkload, times: u64) {
         let Some(last) = failing.last.front() else {
             return;
         };
@@ -178,7 +178,7 @@ impl Page<'_> {
 }
 
 /// What a workload is called, and whether that is a service or an image.
-pub(super) fn workload(failing: &Failing) -> (&str, &'static str) {
+pub(super) fn workload(failing: &FailingWorkload) -> (&str, &'static str) {
     if failing.service.is_empty() {
         (&failing.image, "image")
     } else {

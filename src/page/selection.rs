@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use memchr::memchr2_iter;
 
-use crate::ledger::Failing;
+use crate::ledger::FailingWorkload;
 use crate::reason::Reason;
 
 use super::snapshot::{Containers, Row};
@@ -25,9 +25,9 @@ pub(super) struct Selection<'a> {
     /// How many workloads fail again and again, whatever the view.
     pub(super) all_again: usize,
     /// The one that fails the most often, whatever the view.
-    pub(super) most_often: Option<(&'a Failing, u64)>,
+    pub(super) most_often: Option<(&'a FailingWorkload, u64)>,
     /// What fails again and again, with how often in the last hour, the most often first.
-    pub(super) again: Vec<(&'a Failing, u64)>,
+    pub(super) again: Vec<(&'a FailingWorkload, u64)>,
     /// How many exits there are, whatever the view.
     pub(super) all_exits: usize,
     /// The exits, the newest first; those of unknown age last.
@@ -54,7 +54,7 @@ impl<'a> Selection<'a> {
         let known = it.down.partition_point(|row| row.at.is_some());
         it.down[..known].reverse();
         let often = containers.failing.iter();
-        let often = often.map(|failing| (&**failing, failing.within_the_hour(now)));
+        let often = often.map(|failing| (&**failing, failing.failures_in_last_hour(now)));
         it.again = often.filter(|(_, count)| *count >= OFTEN).collect();
         it.again.sort_unstable_by(|(one, count), (other, others)| {
             let names = (&one.service, &one.image).cmp(&(&other.service, &other.image));
@@ -118,7 +118,7 @@ fn has_text(row: &Row, text: &str) -> bool {
 }
 
 /// Whether a workload has failed as a view wants it.
-fn fails_so(failing: &Failing, view: &View) -> bool {
+fn fails_so(failing: &FailingWorkload, view: &View) -> bool {
     let mut last = failing.last.iter();
     let names = failing.last.iter().map(|failure| &*failure.name);
     let mut texts = names.chain([&*failing.service, &*failing.image]);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::{Clock, RestartPolicy, State};
-pub use crate::ledger::Became as Now;
-use crate::ledger::{Entry, Failing, Ledger};
+pub use crate::ledger::ContainerStatus as Now;
+use crate::ledger::{Entry, FailingWorkload, Ledger};
 use crate::reason::Reason;
 
 /// A host and its containers.
@@ -30,7 +30,7 @@ pub struct Containers {
     /// All exits, in the slots of the ledger.
     pub slots: Vec<Arc<[Row]>>,
     /// The workloads that have failed within the last hours, in no order.
-    pub failing: Arc<[Arc<Failing>]>,
+    pub failing: Arc<[Arc<FailingWorkload>]>,
 }
 
 /// What is known of the host as a whole.
@@ -119,7 +119,7 @@ impl Row {
             id: Arc::clone(entry.id),
             name: Arc::clone(entry.name),
             service: Arc::clone(entry.service),
-            of_swarm: entry.of_swarm,
+            of_swarm: entry.is_swarm,
             image: Arc::clone(entry.image),
             labels: Arc::clone(entry.labels),
             code: exit.code?,
@@ -131,8 +131,8 @@ impl Row {
             duration: exit.duration,
             restart_count: exit.restart_count,
             restart_policy: entry.restart_policy,
-            now: entry.became,
-            superseded: entry.superseded,
+            now: entry.status,
+            superseded: entry.is_superseded,
         })
     }
 
@@ -158,15 +158,15 @@ const _: () = assert!(size_of::<Row>() <= 208);
 pub struct Rows {
     slots: Vec<Arc<[Row]>>,
     /// The revisions that they were made of, as the next.
-    revisions: [u64; Ledger::SLOTS],
-    failing: (Arc<[Arc<Failing>]>, u64),
+    revisions: [u64; Ledger::SHARDS],
+    failing: (Arc<[Arc<FailingWorkload>]>, u64),
 }
 
 impl Default for Rows {
     fn default() -> Self {
         Self {
-            slots: vec![Arc::default(); Ledger::SLOTS],
-            revisions: [0; Ledger::SLOTS],
+            slots: vec![Arc::default(); Ledger::SHARDS],
+            revisions: [0; Ledger::SHARDS],
             failing: (Arc::default(), 0),
         }
     }

@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::engine::RestartPolicy;
-use crate::ledger::{Failing, Failure};
-use crate::reason::{Asked, Reason};
+use crate::ledger::{FailingWorkload, Failure};
+use crate::reason::{Reason, StopRequest};
 
 /// 2026-11-22 10:00:55 UTC.
 fn now() -> Timestamp {
@@ -34,7 +34,7 @@ fn ended(seconds: i64, number: usize, name: &str, code: i64) -> Row {
         image: "nginx:1.27".into(),
         labels: r#"id="/docker/5a",container_label_a="b,\"c""#.into(),
         code,
-        reason: Reason::of(code, Asked::No, false),
+        reason: Reason::classify(code, StopRequest::None, false),
         error: "".into(),
         created: Some(before(seconds + 600)),
         at: Some(before(seconds)),
@@ -48,16 +48,16 @@ fn ended(seconds: i64, number: usize, name: &str, code: i64) -> Row {
 }
 
 /// So many failures, one a minute, the last a minute ago.
-fn failing(service: &str, image: &str, code: i64, count: u32) -> Arc<Failing> {
+fn failing(service: &str, image: &str, code: i64, count: u32) -> Arc<FailingWorkload> {
     let minute = |number: u32| before(60 * i64::from(number + 1)).as_second() / 60;
     let failure = |number: u32| Failure {
         name: format!("task-{number}").into(),
         code: Some(code),
-        reason: Reason::of(code, Asked::No, false),
+        reason: Reason::classify(code, StopRequest::None, false),
         at: before(60 * i64::from(number + 1)),
         duration: Some(SignedDuration::from_secs(3)),
     };
-    Arc::new(Failing {
+    Arc::new(FailingWorkload {
         service: service.into(),
         image: image.into(),
         minutes: (0..count).rev().map(|number| (minute(number), 1)).collect(),

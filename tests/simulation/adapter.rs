@@ -128,7 +128,7 @@ fn counted(report: &ExitReport) -> Counted {
         id: report.id.clone(),
         code: report.exit.code,
         reason: report.exit.reason.name(),
-        before_start: report.before_the_start,
+        before_start: report.is_before_start,
     }
 }
 
@@ -262,7 +262,7 @@ impl Subject for Adapter {
 
     fn superseded(&mut self, each: &mut dyn FnMut(&str, bool)) {
         for entry in self.core.ledger().exits() {
-            each(entry.id, entry.superseded);
+            each(entry.id, entry.is_superseded);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::cgroup::Layout;
 use crate::engine::{
     Action, Complaint, Error, Event, Info, Inspect, Kind, Line, Listing, Remembered,
 };
-use crate::ledger::{Asking, Next, NotInspected, Now};
+use crate::ledger::{InspectFailure, InspectPlan, Now, RequestTimes};
 
 use super::super::log_line::Topic;
 use super::super::stream::Missed;
@@ -76,17 +76,17 @@ impl Core {
             self.inspects.want(id);
         }
         match next {
-            Next::Nothing => {}
-            Next::Inspect => self.inspects.want(id),
-            Next::InspectSoon => {
+            InspectPlan::Unchanged => {}
+            InspectPlan::Now => self.inspects.want(id),
+            InspectPlan::Soon => {
                 let ago = now.engine.duration_since(event.time).unsigned_abs();
                 let at = now.uptime + START_FAILS.saturating_sub(ago);
                 self.inspects.look_for_failed_start(id, at);
             }
-            Next::DoNotInspect => {
+            InspectPlan::Cancel => {
                 let is_gone = event.action == Action::Destroy;
                 if self.inspects.cancel(id, is_gone) {
-                    self.ledger.inspect_failed(id, NotInspected::Gone, now);
+                    self.ledger.inspect_failed(id, InspectFailure::Gone, now);
                 }
             }
         }
@@ -199,7 +199,7 @@ impl Core {
         for id in &pending.new {
             self.inspects.want_new(id);
         }
-        for id in &pending.unexplained {
+        for id in &pending.retry {
             self.inspects.want_listed(id);
         }
         for id in &pending.created {
@@ -225,7 +225,7 @@ impl Core {
             // It went between listing and inspect: no error, and there is nothing more to know.
             Err(error) if error.is_not_found() => {
                 self.inspects.answered(id);
-                self.ledger.inspect_failed(id, NotInspected::Gone, now);
+                self.ledger.inspect_failed(id, InspectFailure::Gone, now);
             }
             Err(error) => {
                 if error.is_refusal() || error.is_unreachable() {
@@ -246,9 +246,9 @@ impl Core {
     pub(super) fn inspect_in_vain(&mut self, now: Now, id: &str, refused: bool) {
         self.inspects.failed(id, now.uptime);
         let why = if refused {
-            NotInspected::Refused
+            InspectFailure::Refused
         } else {
-            NotInspected::Failed
+            InspectFailure::Failed
         };
         if !self.ledger.inspect_failed(id, why, now) {
             self.inspects.forget(id);
@@ -300,11 +300,11 @@ impl Core {
 }
 
 /// When something was asked that is answered now. The Engine's clock may not have been known before.
-fn asking(asked: Now, answered: Now) -> Asking {
+fn asking(asked: Now, answered: Now) -> RequestTimes {
     let took = answered.uptime.saturating_sub(asked.uptime);
     let took = SignedDuration::try_from(took).unwrap_or_default();
     let engine = answered.engine.checked_sub(took);
-    Asking {
+    RequestTimes {
         asked: Now {
             engine: engine.unwrap_or(answered.engine),
             ..asked

@@ -205,7 +205,7 @@ impl Core {
             Message::Info(result, owner) => self.take_info(now, result, owner),
             Message::Remembered(result) => self.take_remembered(now, result),
             Message::Shown(revision) => {
-                self.ledger.shown(revision);
+                self.ledger.mark_scraped(revision);
                 self.publish_soon(now);
             }
         }

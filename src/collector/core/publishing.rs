@@ -8,7 +8,7 @@ use log::Level;
 use crate::engine::{Error, limits};
 use crate::exposition::{Renderer, Text};
 use crate::labels;
-use crate::ledger::{EventsCome, LeftOut, Now};
+use crate::ledger::{DroppedLabels, EventFeed, Now};
 use crate::one_line::OneLine;
 use crate::page::{Containers, Docker, Host, Rows};
 
@@ -78,14 +78,14 @@ impl Core {
             self.publish_soon(now);
             // Its event ought to have come.
             let finished = report.exit.ended_without_event();
-            if events == EventsCome::Now && finished.is_some_and(|at| self.stream.is_dead(at, now))
+            if events == EventFeed::Live && finished.is_some_and(|at| self.stream.is_dead(at, now))
             {
                 self.revive(now);
             }
             self.effects.push(Effect::Report(Box::new(report)));
         }
         // While that may change, when they are due is not known.
-        let changes = events == EventsCome::Soon;
+        let changes = events == EventFeed::CatchingUp;
         let at = self.ledger.report_at();
         let at = at.map(|at| if changes { Duration::ZERO } else { at });
         self.report_at = at.map(|at| at.max(now.uptime + REPORT_AGAIN));
@@ -107,7 +107,10 @@ impl Core {
 
     /// Says once that labels are left out: many containers may have the same.
     fn report_left_out(&mut self) {
-        let LeftOut { count, first } = self.ledger.left_out();
+        let DroppedLabels {
+            count,
+            first_container,
+        } = self.ledger.dropped_labels();
         let new = count - self.left_out;
         if new == 0 {
             return;
@@ -115,7 +118,7 @@ impl Core {
         let line = format!(
             "labels are left out: {new}, the first of container {}. A value may have {} bytes, and all \
              labels of a container {} in each series, of those that CONTAINER_LABELS lets through",
-            OneLine::new(first),
+            OneLine::new(first_container),
             limits::LABEL_BYTES,
             labels::MAX_BYTES,
         );

@@ -226,7 +226,7 @@ fn what_cannot_be_proven_is_tried_again_and_then_lost() {
         for pause in [1_000, 5_000] {
             assert_eq!(stream.ask(now(at)), Some(Ask::Remembered));
             assert_eq!(stream.prove(None, false, now(at)), Missed::Nothing);
-            assert_eq!(stream.events_come(now(at + 2_000)), EventsCome::Soon);
+            assert_eq!(stream.events_come(now(at + 2_000)), EventFeed::CatchingUp);
             assert_eq!(stream.ask(now(at + pause - 1)), None);
             at += pause;
             assert_eq!(stream.wake_at(), Some(now(at).uptime));
@@ -276,12 +276,12 @@ fn a_stream_that_was_behind_is_opened_again() {
             assert!(stream.take(&die(7_000 + number), now(10_000 + number)));
         }
         let last = 10_000 + count - 1;
-        assert_eq!(stream.events_come(now(last)), EventsCome::Soon);
+        assert_eq!(stream.events_come(now(last)), EventFeed::CatchingUp);
         assert!(!stream.has_caught_up(now(last + 999)));
         assert!(stream.has_caught_up(now(last + 1_000)));
         assert_eq!(stream.wake_at(), Some(now(last + 1_000).uptime));
         stream.ending(now(last + 1_000));
-        assert_eq!(stream.events_come(now(last + 1_000)), EventsCome::Soon);
+        assert_eq!(stream.events_come(now(last + 1_000)), EventFeed::CatchingUp);
         stream.closed(now(last + 1_000), false);
         // There is no pause.
         open_again(&mut stream, last + 1_000);
@@ -302,7 +302,7 @@ fn events_that_are_repeated_or_always_late_do_not_mean_that_it_is_behind() {
         assert!(stream.take(&die(made), now(made + 1_900)));
     }
     assert!(!stream.has_caught_up(now(60_000)));
-    assert_eq!(stream.events_come(now(60_000)), EventsCome::Now);
+    assert_eq!(stream.events_come(now(60_000)), EventFeed::Live);
 }
 
 #[test]
@@ -332,31 +332,31 @@ fn one_that_is_refused_is_asked_for_again_after_a_minute() {
     let mut stream = new(true);
     assert!(matches!(stream.ask(now(0)), Some(Ask::Follow(_))));
     stream.closed(now(10), true);
-    assert_eq!(stream.events_come(now(10)), EventsCome::Never);
+    assert_eq!(stream.events_come(now(10)), EventFeed::Off);
     assert_eq!(stream.ask(now(60_009)), None);
     open_again(&mut stream, 60_010);
-    assert_eq!(stream.events_come(now(60_010)), EventsCome::Soon);
+    assert_eq!(stream.events_come(now(60_010)), EventFeed::CatchingUp);
 }
 
 #[test]
 fn whether_events_come() {
     let stream = new(false);
-    assert_eq!(stream.events_come(now(0)), EventsCome::Never);
+    assert_eq!(stream.events_come(now(0)), EventFeed::Off);
     assert_eq!(stream.wake_at(), None);
     assert_eq!(new(false).ask(now(60_000)), None);
 
     let mut stream = new(true);
-    assert_eq!(stream.events_come(now(0)), EventsCome::Soon);
+    assert_eq!(stream.events_come(now(0)), EventFeed::CatchingUp);
     stream.ask(now(0));
-    assert_eq!(stream.events_come(now(0)), EventsCome::Soon);
+    assert_eq!(stream.events_come(now(0)), EventFeed::CatchingUp);
     assert!(!stream.opened(now(50), at(0)));
-    assert_eq!(stream.events_come(now(60_000)), EventsCome::Soon);
+    assert_eq!(stream.events_come(now(60_000)), EventFeed::CatchingUp);
     stream.ask(now(50));
     stream.prove(Some(&all_since(0)), false, now(100));
-    assert_eq!(stream.events_come(now(1_049)), EventsCome::Soon);
-    assert_eq!(stream.events_come(now(1_050)), EventsCome::Now);
+    assert_eq!(stream.events_come(now(1_049)), EventFeed::CatchingUp);
+    assert_eq!(stream.events_come(now(1_050)), EventFeed::Live);
     stream.closed(now(2_000), false);
-    assert_eq!(stream.events_come(now(2_000)), EventsCome::Soon);
+    assert_eq!(stream.events_come(now(2_000)), EventFeed::CatchingUp);
     stream.ask(now(3_000));
     assert!(stream.opened(now(3_000), at(0)));
 }
@@ -443,5 +443,5 @@ fn a_stream_that_is_behind_is_proven_by_the_next() {
     assert!(stream.take(&die(1_000), now(9_000)));
     let got = stream.prove(Some(&some_since(8_000)), false, now(9_000));
     assert_eq!(got, Missed::Nothing);
-    assert_eq!(stream.events_come(now(60_000)), EventsCome::Soon);
+    assert_eq!(stream.events_come(now(60_000)), EventFeed::CatchingUp);
 }

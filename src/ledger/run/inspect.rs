@@ -1,100 +1,84 @@
-//! What inspects tell of runs, and of which run.
+//! Applies inspects to the runs of a container.
 
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::engine::{Inspected, State};
 
-use super::super::Asking;
-use super::super::exit::{Course, Exit, Source, later, refused_start};
-use super::super::sighting::{Sighting, Stage};
-use super::super::tolerance::{DIE_AFTER_END, OUT_OF_ORDER};
-use super::awaited::{Awaited, Ended, before};
-use super::{Began, Life, Report, Runs};
+use super::super::RequestTimes;
+use super::super::exit::{Exit, RunEvents, Source, is_failed_start, shift};
+use super::super::listed_run::{ListedRun, Stage};
+use super::super::tolerance::{DIE_EVENT_DELAY, FINISHED_AT_WINDOW};
+use super::pending_die::{KnownEnd, earliest_die};
+use super::{ReportState, RunStart, RunState, Runs};
 
-/// Of which run an inspect is that shows the end of one.
+/// Which run an inspect of a finished run shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Relation {
     /// One that ended before the last exit.
     Older,
-    /// That of the last exit.
+    /// The run of the last exit.
     Last,
-    /// The one that runs, as far as is known.
+    /// The run that is running, as far as known.
     Current,
-    /// One that is not known yet.
+    /// A run that is not known yet.
     Newer,
 }
 
 impl Runs {
-    /// Takes in an inspect; returns an exit that is to be reported and is not, or no longer, the
-    /// last.
-    pub(in crate::ledger) fn apply_inspect(
+    /// Applies an inspect. Returns an exit to report that is no longer the last.
+    pub(crate) fn apply_inspect(
         &mut self,
         inspected: &Inspected,
-        times: &Asking,
+        times: &RequestTimes,
         podman: bool,
     ) -> Option<Exit> {
         self.stop_signal = inspected.stop_signal.or(self.stop_signal);
-        // One that was under way may show the run as if it had not ended.
+        // An inspect sent before the `die` event may still show the run as running.
         let died = self.exit.as_ref().and_then(|exit| exit.died_at);
         let is_behind = inspected.runs() && inspected.started_at <= died;
         if self.awaits_inspect() && !is_behind {
-            // What only a listing has told of has an event to come, perhaps.
-            let listed = self
-                .exit
-                .as_ref()
-                .is_some_and(|it| it.source == Source::Listing);
-            self.report = if listed {
-                Report::AwaitsEvent(times.answered.uptime)
-            } else {
-                Report::Due
+            // The `die` event of an exit from a listing may still come.
+            self.report = match &self.exit {
+                Some(exit) if exit.source == Source::Listing => {
+                    ReportState::AwaitsEvent(times.answered.uptime)
+                }
+                _ => ReportState::Due,
             };
         }
-        let sighting = self.sighting;
-        if let Some(sighting) = &mut self.sighting {
-            sighting.stage = Stage::Settled;
+        let listed = self.listed;
+        if let Some(listed) = &mut self.listed {
+            listed.stage = Stage::Settled;
             if let (Some(finished), false) = (inspected.finished_at, inspected.runs()) {
-                sighting.narrow(finished);
+                listed.narrow_to(finished);
             }
         }
-        // Podman makes its events without the container's lock.
-        let lag = if podman {
-            DIE_AFTER_END
+        // Podman makes events without the container's lock.
+        let answered = times.answered.latest();
+        let latest_event = if podman {
+            shift(answered, DIE_EVENT_DELAY)
         } else {
-            SignedDuration::ZERO
+            answered
         };
-        let seen = later(times.answered.engine, times.answered.error + lag);
-        let open = self.apply_state(inspected, sighting, times, seen);
-        self.read = true;
-        open
+        let unreported = if inspected.runs() {
+            self.apply_running(inspected, listed, latest_event, times.answered.uptime)
+        } else if inspected.state == Some(State::Created) || inspected.started_at.is_none() {
+            self.apply_failed_start(inspected, answered)
+        } else {
+            let exit = Exit {
+                over_by: Some(answered),
+                ..Exit::from_inspect(inspected)
+            };
+            self.apply_over(exit, inspected, times, latest_event)
+        };
+        self.is_known_since_start = true;
+        unreported
     }
 
-    fn apply_state(
-        &mut self,
-        inspected: &Inspected,
-        sighting: Option<Sighting>,
-        times: &Asking,
-        seen: Timestamp,
-    ) -> Option<Exit> {
-        let uptime = times.answered.uptime;
-        if inspected.runs() {
-            return self.run_on(inspected, sighting, seen, uptime);
-        }
-        let answered = later(times.answered.engine, times.answered.error);
-        if inspected.state == Some(State::Created) || inspected.started_at.is_none() {
-            return self.fail_to_start(inspected, answered);
-        }
-        let exit = Exit {
-            over_by: Some(answered),
-            ..Exit::from_inspect(inspected)
-        };
-        self.over(exit, inspected, times, seen)
-    }
-
-    /// It never ran; with a code or an error its start failed.
-    fn fail_to_start(&mut self, inspected: &Inspected, answered: Timestamp) -> Option<Exit> {
+    /// Applies an inspect of a container that never ran. With a code or an error its start failed.
+    fn apply_failed_start(&mut self, inspected: &Inspected, answered: Timestamp) -> Option<Exit> {
         if inspected.code == 0 && inspected.error.is_empty() {
             return None;
         }
@@ -104,220 +88,209 @@ impl Runs {
             ..Exit::failed_start(Some(inspected.code), &inspected.error)
         };
         let known = self.exit.as_ref();
-        if known.is_some_and(|it| it.start_failed() && it.is_the_same_failure(&exit)) {
+        let is_known = known.is_some_and(|it| it.start_failed() && it.is_same_failure(&exit));
+        if is_known || self.is_over() || self.is_running() {
             return None;
         }
-        if !matches!(self.life, Life::Unknown | Life::Created(..)) {
-            return None; // It was started since.
-        }
-        self.end(exit, Report::Due)
+        self.set_exit(exit, ReportState::Due)
     }
 
-    /// An inspect shows that it runs.
-    fn run_on(
+    /// Applies an inspect of a running container.
+    fn apply_running(
         &mut self,
         inspected: &Inspected,
-        sighting: Option<Sighting>,
-        seen: Timestamp,
+        listed: Option<ListedRun>,
+        latest_event: Timestamp,
         uptime: Duration,
     ) -> Option<Exit> {
-        let began = inspected.started_at?;
-        match &mut self.life {
-            Life::Running(known) => match known.cmp(began) {
+        let started_at = inspected.started_at?;
+        match &mut self.state {
+            RunState::Running(known) => match known.cmp(started_at) {
                 Ordering::Less => return None,
                 Ordering::Equal => {
-                    (known.earliest, known.latest) = (began, began);
-                    known.seen = known.seen.max(seen);
+                    (known.earliest, known.latest) = (started_at, started_at);
+                    known.running_at = known.running_at.max(latest_event);
                 }
                 Ordering::Greater => {
-                    self.end_unseen(began, inspected.finished_at, uptime);
-                    self.supersede(Began::exactly(began, seen));
+                    self.mark_unseen_end(started_at, inspected.finished_at, uptime);
+                    self.begin_next_run(RunStart::exactly(started_at, latest_event));
                 }
             },
-            _ if self.exit.as_ref().is_some_and(|it| !is_before(it, began)) => return None,
-            _ => self.life = Life::Running(Began::exactly(began, seen)),
+            state => match &self.exit {
+                Some(exit) if !ended_before(exit, started_at) => return None,
+                _ => *state = RunState::Running(RunStart::exactly(started_at, latest_event)),
+            },
         }
-        self.learn_end_before(began, inspected, sighting, uptime)
+        self.apply_previous_end(started_at, inspected, listed, uptime)
     }
 
-    /// Takes in what an inspect of a run that began then tells of the one before: when it ended, and
-    /// nothing else. Starting zeroed the rest (moby `container/state.go`, `SetRunning`).
-    fn learn_end_before(
+    /// Applies what an inspect of a running container shows of the run before: only its end. A
+    /// start resets everything else (moby `container/state.go`, `SetRunning`).
+    fn apply_previous_end(
         &mut self,
-        began: Timestamp,
+        started_at: Timestamp,
         inspected: &Inspected,
-        sighting: Option<Sighting>,
+        listed: Option<ListedRun>,
         uptime: Duration,
     ) -> Option<Exit> {
         let finished = inspected.finished_at?;
-        if let Some(exit) = &mut self.exit {
-            let end = exit.end().map(|end| later(end, OUT_OF_ORDER));
-            if end >= Some(finished) {
-                return None;
-            }
+        let end = self.exit.as_ref().and_then(Exit::end);
+        if end.map(|end| shift(end, FINISHED_AT_WINDOW)) >= Some(finished) {
+            return None;
         }
-        let unseen = |it: &&mut Awaited| matches!(it.what, Ended::Unseen(..));
-        let unseen = self.awaited.iter_mut().rev().find(unseen);
-        let listed = sighting.filter(|sighting| sighting.spans(finished));
-        match (unseen, listed.and_then(|sighting| sighting.code())) {
-            (Some(awaited), _) => {
-                awaited.from = awaited.from.max(before(finished));
-                awaited.what = Ended::Unseen(Some(finished), uptime);
-            }
-            // The listing had its code.
-            (None, Some(code)) => {
-                let exit = Exit {
-                    finished_at: Some(finished),
-                    restart_count: inspected.restart_count,
-                    ..Exit::from_code(code)
-                };
-                let last = self.end(exit, Report::AwaitsEvent(uptime));
-                self.expect_event(before(finished), began, Ended::Last);
-                return last;
-            }
-            (None, None) => {
-                self.expect_event(
-                    before(finished),
-                    began,
-                    Ended::Unseen(Some(finished), uptime),
-                );
-            }
+        let earliest = earliest_die(finished);
+        let end = KnownEnd::Unseen(Some(finished), uptime);
+        let mut pending = self.pending_dies.iter_mut().rev();
+        if let Some(pending) = pending.find(|it| it.is_unseen()) {
+            pending.earliest = pending.earliest.max(earliest);
+            pending.end = end;
+            return None;
         }
-        None
-    }
-
-    /// An inspect shows that the last run is over. Its `die` event is made `until` then.
-    fn over(
-        &mut self,
-        exit: Exit,
-        inspected: &Inspected,
-        times: &Asking,
-        until: Timestamp,
-    ) -> Option<Exit> {
-        let (uptime, answered) = (times.answered.uptime, times.answered.engine);
-        // What is after its end by so much, by a clock that is not well known, is of another run.
-        let end = inspected.finished_at.map(|at| later(at, DIE_AFTER_END));
-        let until = end.map_or(until, |end| until.min(end.max(answered)));
-        let relation = self.relation(&exit);
-        let stop_signal = self.stop_signal();
-        let mut exit = exit;
-        if let (Life::Over { waits }, false) = (&mut self.life, relation == Relation::Older) {
-            let waited = std::mem::replace(waits, inspected.state == Some(State::Restarting));
-            // Someone has killed it meanwhile: that makes no event.
-            let is_over = inspected.state == Some(State::Exited) && !refused_start(inspected);
-            self.called_off |= waited && is_over && relation == Relation::Last;
-        }
-        match relation {
-            Relation::Older => return None,
-            Relation::Last => return self.merge_last(exit),
-            Relation::Current => exit.course.merge(self.course),
-            Relation::Newer => {}
-        }
-        let from = exit.began.unwrap_or(Timestamp::MIN);
-        let started = match self.life {
-            Life::Running(began) => relation == Relation::Current && began.event.is_some(),
-            _ => false,
+        let listed = listed.filter(|listed| listed.includes(finished));
+        let Some(code) = listed.and_then(|listed| listed.code()) else {
+            self.expect_die(earliest, started_at, end);
+            return None;
         };
-        if relation == Relation::Newer {
-            self.end_unseen(from, None, uptime);
-            if self.is_running() {
-                self.late = Some(Box::new(std::mem::take(&mut self.course)));
-            }
-        }
-        self.life = Life::Over {
-            waits: inspected.state == Some(State::Restarting),
+        let exit = Exit {
+            finished_at: Some(finished),
+            restart_count: inspected.restart_count,
+            ..Exit::from_code(code)
         };
-        exit.classify(stop_signal);
-        if refused_start(inspected) {
-            // Its own end is hidden by the start that failed.
-            self.expect_event(from, until, Ended::Unseen(inspected.finished_at, uptime));
-            return self.end(exit, Report::Due);
-        }
-        let last = self.end(exit, Report::AwaitsEvent(uptime));
-        self.expect_event(from, until, Ended::Last);
-        if let Some(awaited) = self.awaited.last_mut() {
-            awaited.started = started;
-            awaited.seen = until.min(later(answered, times.answered.error));
-        }
+        let last = self.set_exit(exit, ReportState::AwaitsEvent(uptime));
+        self.expect_die(earliest, started_at, KnownEnd::LastExit);
         last
     }
 
-    /// Takes in what an inspect tells of the last exit, or of a start after it that failed.
-    fn merge_last(&mut self, mut exit: Exit) -> Option<Exit> {
+    /// Applies an inspect of a finished run. Its `die` event is made by `until`.
+    fn apply_over(
+        &mut self,
+        mut exit: Exit,
+        inspected: &Inspected,
+        times: &RequestTimes,
+        until: Timestamp,
+    ) -> Option<Exit> {
+        let (uptime, answered) = (times.answered.uptime, times.answered.engine);
+        // An event much later than the end belongs to another run.
+        let end = inspected.finished_at.map(|at| shift(at, DIE_EVENT_DELAY));
+        let until = end.map_or(until, |end| until.min(end.max(answered)));
+        let relation = self.relation(&exit);
+        let state = match inspected.state {
+            Some(State::Restarting) => RunState::Restarting,
+            _ => RunState::Over,
+        };
+        if self.is_over() && relation != Relation::Older {
+            // Someone killed it while it waited for its restart. That makes no event.
+            self.restart_cancelled |= self.state == RunState::Restarting
+                && relation == Relation::Last
+                && inspected.state == Some(State::Exited)
+                && !is_failed_start(inspected);
+            self.state = state;
+        }
+        match relation {
+            Relation::Older => return None,
+            Relation::Last => return self.merge_into_last(exit),
+            Relation::Current => exit.events.merge(self.events),
+            Relation::Newer => {}
+        }
+        let from = exit.started_at.unwrap_or(Timestamp::MIN);
+        let is_current = |_: &RunStart| relation == Relation::Current;
+        let start_event = self
+            .running()
+            .filter(is_current)
+            .and_then(|it| it.start_event);
+        if relation == Relation::Newer {
+            self.mark_unseen_end(from, None, uptime);
+            if self.is_running() {
+                self.late_events = Some(Box::new(std::mem::take(&mut self.events)));
+            }
+        }
+        self.state = state;
+        exit.classify(self.stop_signal());
+        if is_failed_start(inspected) {
+            // The failed start hides the exit of this run.
+            self.expect_die(from, until, KnownEnd::Unseen(inspected.finished_at, uptime));
+            return self.set_exit(exit, ReportState::Due);
+        }
+        let last = self.set_exit(exit, ReportState::AwaitsEvent(uptime));
+        let pending = self.expect_die(from, until, KnownEnd::LastExit);
+        pending.has_start_event = start_event.is_some();
+        pending.over_at = until.min(times.answered.latest());
+        last
+    }
+
+    /// Merges an inspect into the last exit, which may be a failed start after that run.
+    fn merge_into_last(&mut self, mut exit: Exit) -> Option<Exit> {
         let stop_signal = self.stop_signal();
         let last = self.exit.as_mut()?;
         match (last.start_failed(), exit.start_failed()) {
             (false, false) => {
-                // What events told of this run after its end.
-                let own = |late: &mut Box<Course>| late.started >= exit.began;
-                if let Some(late) = self.late.take_if(own) {
-                    last.course.merge(*late);
+                // Events of this run that came after its exit.
+                let own = |late: &mut Box<RunEvents>| late.start_event >= exit.started_at;
+                if let Some(late) = self.late_events.take_if(own) {
+                    last.events.merge(*late);
                 }
                 last.merge_inspect(&exit, stop_signal);
                 None
             }
-            // It is from before that start.
+            // The inspect is older than that start.
             (true, false) => None,
-            (true, true) if last.is_the_same_failure(&exit) => {
+            (true, true) if last.is_same_failure(&exit) => {
                 last.error = exit.error;
                 None
             }
-            // A listing has told of it. If a run before it has died, a label hides how.
+            // A listing showed this failed start. If the run before it died, its code is unknown.
             (false, true) if last.source == Source::Listing && last.code == exit.code => {
                 let hidden = last.died_at.map(|at| Exit {
                     source: Source::DoubtfulEvent,
                     ..Exit::from_event(0, at, None)
                 });
-                exit.old = last.old;
+                exit.is_first_evidence = last.is_first_evidence;
                 *last = exit;
                 hidden
             }
-            (_, true) => self.end(exit, Report::Due),
+            (_, true) => self.set_exit(exit, ReportState::Due),
         }
     }
 
-    /// Of which run an inspect is that shows this end of one.
-    fn relation(&self, ended: &Exit) -> Relation {
-        let Some(began) = ended.began else {
+    /// Which run an inspect of a finished run shows.
+    fn relation(&self, inspected: &Exit) -> Relation {
+        let Some(started_at) = inspected.started_at else {
             return Relation::Newer;
         };
-        let last = self
-            .exit
-            .as_ref()
-            .map(|last| self.relation_to_last(last, ended, began));
-        if let Life::Running(current) = self.life {
-            return match (current.cmp(began), last) {
-                (Ordering::Equal, _) => Relation::Current,
-                (Ordering::Greater, _) => Relation::Newer,
-                (Ordering::Less, Some(Relation::Last)) => Relation::Last,
-                (Ordering::Less, _) => Relation::Older,
-            };
+        let last = self.exit.as_ref();
+        let last = last.map(|last| self.relation_to_last(last, inspected, started_at));
+        match (self.running().map(|running| running.cmp(started_at)), last) {
+            (Some(Ordering::Equal), _) => Relation::Current,
+            (Some(Ordering::Greater), _) | (None, None) => Relation::Newer,
+            (Some(Ordering::Less), Some(Relation::Last)) => Relation::Last,
+            (Some(Ordering::Less), _) => Relation::Older,
+            (None, Some(last)) => last,
         }
-        last.unwrap_or(Relation::Newer)
     }
 
-    fn relation_to_last(&self, last: &Exit, ended: &Exit, began: Timestamp) -> Relation {
-        match (last.began, last.died_at) {
-            (Some(known), _) => match began.cmp(&known) {
+    fn relation_to_last(&self, last: &Exit, inspected: &Exit, started_at: Timestamp) -> Relation {
+        match (last.started_at, last.died_at) {
+            (Some(known), _) => match started_at.cmp(&known) {
                 Ordering::Less => Relation::Older,
                 Ordering::Equal => Relation::Last,
                 Ordering::Greater => Relation::Newer,
             },
-            (None, Some(died)) if began > died => Relation::Newer,
-            (None, Some(_)) if self.before >= Some(began) => Relation::Older,
+            (None, Some(died)) if started_at > died => Relation::Newer,
+            (None, Some(_)) if self.previous_end >= Some(started_at) => Relation::Older,
             (None, Some(_)) => Relation::Last,
-            // A listing tells of it no time of its own.
-            (None, None) if last.start_failed() && last.is_the_same_failure(ended) => {
-                Relation::Last
-            }
-            // Only a listing, or the next run's inspect, has told of it.
+            // Only a listing, or an inspect of the next run, has shown the last exit.
             (None, None) => {
-                let span = self.sighting.and_then(|sighting| sighting.span);
+                let span = self.listed.and_then(|listed| listed.span);
                 let latest = last.finished_at.or(span.map(|(_, latest)| latest));
-                let known = ended.finished_at.or(ended.began.map(before));
-                let after = latest.is_some_and(|latest| known > Some(latest));
-                let other = last.code.is_some() && last.code != ended.code;
-                if after || (other && !ended.start_failed()) {
+                let end = inspected
+                    .finished_at
+                    .unwrap_or_else(|| earliest_die(started_at));
+                let is_after = latest.is_some_and(|latest| end > latest);
+                let differs = last.code.is_some() && last.code != inspected.code;
+                // A failed start in a listing has no time of its own.
+                if last.start_failed() && last.is_same_failure(inspected) {
+                    Relation::Last
+                } else if is_after || (differs && !inspected.start_failed()) {
                     Relation::Newer
                 } else {
                     Relation::Last
@@ -328,6 +301,6 @@ impl Runs {
 }
 
 /// Whether an exit is of a run that ended before this time.
-pub(super) fn is_before(exit: &Exit, at: Timestamp) -> bool {
+pub(super) fn ended_before(exit: &Exit, at: Timestamp) -> bool {
     exit.end().is_none_or(|end| end < at)
 }

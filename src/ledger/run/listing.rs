@@ -1,4 +1,4 @@
-//! What listings tell of runs, and what to make of it where no inspect explains it.
+//! Applies listings to the runs of a container, and falls back on them where an inspect fails.
 
 use std::time::Duration;
 
@@ -6,254 +6,252 @@ use jiff::Timestamp;
 
 use crate::engine::{State, Status};
 
-use super::super::exit::{Exit, FAILED_START, later};
-use super::super::sighting::{Seen, Sighting, Stage};
-use super::super::tolerance::{DIE_AFTER_END, LISTING_BEHIND, START_AFTER_LISTING};
-use super::super::{Asking, NotInspected};
-use super::awaited::{Ended, before};
-use super::{Began, Life, OVER, Report, Runs, Tried};
+use super::super::exit::{Exit, FAILED_START_CODES, Source, shift};
+use super::super::listed_run::{ListedRun, ListedState, Stage};
+use super::super::tolerance::{DIE_EVENT_DELAY, LISTING_DELAY, START_EVENT_DELAY};
+use super::super::{InspectFailure, RequestTimes};
+use super::pending_die::{KnownEnd, earliest_die};
+use super::{ReportState, RunStart, RunState, Runs, StartAttempt};
 
-/// A created container is inspected so often, since no event tells of a start that failed; and one that
-/// listings never have.
-pub(in crate::ledger) const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often to inspect a created container, since a failed start makes no event, and a container
+/// that is missing from listings.
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What a listing leaves to do for a container.
+/// Whether a container has to be inspected after a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ledger) enum Want {
-    Nothing,
-    /// To inspect it, since what the listing shows is new.
-    Inspect,
-    /// The same, but it was tried, or is about to be.
-    InspectAgain,
-    /// To inspect it now and then, since no listing tells of a start that failed.
-    LookForFailedStart,
+pub(crate) enum InspectNeed {
+    None,
+    /// The listing shows something new.
+    New,
+    /// It was due before.
+    Retry,
+    /// From time to time: a listing does not show a failed start.
+    Created,
 }
 
 impl Runs {
-    /// Whether its events say better what a listing says of it that was asked for at this uptime.
-    pub(in crate::ledger) fn is_ahead_of(&self, times: &Asking) -> bool {
-        self.newest.is_some_and(|at| {
-            self.newest_came >= times.asked.uptime
-                || at > later(times.asked.engine, -LISTING_BEHIND)
+    /// Whether events are newer than a listing.
+    pub(crate) fn has_newer_events_than(&self, times: &RequestTimes) -> bool {
+        self.last_event_at.is_some_and(|at| {
+            self.last_event_uptime >= times.asked.uptime
+                || at > shift(times.asked.engine, -LISTING_DELAY)
         })
     }
 
-    /// It is listed again, after it seemed to be removed. What is not known for sure is asked again.
-    pub(in crate::ledger) fn reappear(&mut self) {
-        self.sighting = None;
+    /// The container is listed again after it seemed to be removed.
+    pub(crate) fn reappear(&mut self) {
+        self.listed = None;
     }
 
-    /// Takes in what a listing says of it.
-    pub(in crate::ledger) fn apply_listing(&mut self, status: Status, times: &Asking) -> Want {
+    /// Applies one element of a listing.
+    pub(crate) fn apply_listing(&mut self, status: Status, times: &RequestTimes) -> InspectNeed {
         if status.state == Some(State::Created) {
-            if self.life == Life::Unknown {
-                self.life = Life::Created(Tried::No, Timestamp::MIN);
+            if self.state == RunState::Unknown {
+                self.state = RunState::Created(StartAttempt::None, Timestamp::MIN);
             }
-            return if matches!(self.life, Life::Created(..)) && self.look(times) {
-                Want::LookForFailedStart
+            return if matches!(self.state, RunState::Created(..)) && self.is_check_due(times) {
+                InspectNeed::Created
             } else {
-                Want::Nothing
+                InspectNeed::None
             };
         }
-        let Some(now) = Sighting::new(status, times) else {
-            return Want::Nothing;
+        let Some(listed) = ListedRun::new(status, times) else {
+            return InspectNeed::None;
         };
-        self.read |= now.state == Seen::Running;
-        let ahead = self.is_ahead_of(times);
-        // A restart that is called off changes the time of the end, to a little earlier.
-        let called_off = matches!(
-            (self.life, now.state),
-            (Life::Over { waits: true }, Seen::Over(_))
-        );
-        if !called_off && self.exit.as_ref().is_some_and(|exit| now.is_before(exit)) {
-            return Want::Nothing; // The listing is behind.
+        self.is_known_since_start |= listed.state == ListedState::Running;
+        let has_newer_events = self.has_newer_events_than(times);
+        // Cancelling a restart moves the end to slightly earlier.
+        let restart_cancelled =
+            self.state == RunState::Restarting && matches!(listed.state, ListedState::Over(_));
+        if !restart_cancelled && self.exit.as_ref().is_some_and(|exit| listed.predates(exit)) {
+            return InspectNeed::None; // The listing is behind.
         }
-        match (now.state, self.life) {
-            (Seen::Running, Life::Unknown | Life::Created(..)) => {
-                if !ahead {
-                    self.life = Life::Running(began(&now));
+        match (listed.state, self.state) {
+            (ListedState::Running, RunState::Unknown | RunState::Created(..)) => {
+                if !has_newer_events {
+                    self.state = RunState::Running(run_start(&listed));
                 }
-                Want::Nothing
+                InspectNeed::None
             }
-            (Seen::Running, Life::Running(began)) if explains(&began, &now) => {
-                self.sighting = None;
-                Want::Nothing
+            (ListedState::Running, RunState::Running(start))
+                if can_be_same_run(&start, &listed) =>
+            {
+                self.listed = None;
+                InspectNeed::None
             }
-            (Seen::Running, _) if ahead || !self.look(times) => Want::Nothing,
-            (Seen::Running, _) => {
-                self.sighting = Some(now);
-                Want::Inspect
+            (ListedState::Running, _) if has_newer_events || !self.is_check_due(times) => {
+                InspectNeed::None
             }
-            (Seen::Restarting(_) | Seen::Over(_), _) => {
-                self.apply_end(now, times, ahead, called_off)
+            (ListedState::Running, _) => {
+                self.listed = Some(listed);
+                InspectNeed::New
+            }
+            (ListedState::Restarting(_) | ListedState::Over(_), _) => {
+                self.apply_end(listed, times, has_newer_events, restart_cancelled)
             }
         }
     }
 
-    /// Takes in that a listing shows the last run to be over.
-    fn apply_end(&mut self, now: Sighting, times: &Asking, ahead: bool, called_off: bool) -> Want {
-        if now.asked <= self.newest_came {
-            return Want::Nothing;
+    /// Applies a listing that shows the last run as finished.
+    fn apply_end(
+        &mut self,
+        listed: ListedRun,
+        times: &RequestTimes,
+        has_newer_events: bool,
+        restart_cancelled: bool,
+    ) -> InspectNeed {
+        if listed.asked <= self.last_event_uptime {
+            return InspectNeed::None;
         }
-        // No listing is so far behind that it shows what was before a run that has gone on for long.
-        let soon = later(times.asked.engine, -LISTING_BEHIND);
-        let goes_on = matches!(self.life, Life::Running(began) if began.latest < soon);
-        let exit = self.exit.as_ref().filter(|_| !goes_on);
-        let mut again = self.explain(now, exit, called_off);
-        let is_behind = self.is_running() && exit.is_some_and(|exit| now.of(exit).is_some());
-        let earliest = now.span.map(|(earliest, _)| earliest);
+        // A listing is never older than that. A run that began before is running since.
+        let oldest = shift(times.asked.engine, -LISTING_DELAY);
+        let is_long_running =
+            matches!(self.state, RunState::Running(start) if start.latest < oldest);
+        let exit = self.exit.as_ref().filter(|_| !is_long_running);
+        let continued = self.listed.and_then(|previous| listed.continues(&previous));
+        let by_exit = exit.and_then(|exit| listed.match_exit(exit));
+        let is_behind = self.is_running() && by_exit.is_some();
+        let cancelled = exit.filter(|exit| restart_cancelled && exit.code == listed.code());
+        let cancelled = cancelled.map(|_| ListedRun {
+            stage: Stage::Matched,
+            ..listed
+        });
+        let mut matched = continued.or(by_exit).or(cancelled);
+        let earliest = listed.span.map(|(earliest, _)| earliest);
         let by_event = exit.is_some_and(|exit| exit.died_at.is_some());
-        if ahead && by_event && again.is_none() && earliest <= self.newest {
-            // Events say otherwise, so it is not taken at its word.
-            return Want::InspectAgain;
+        if has_newer_events && by_event && matched.is_none() && earliest <= self.last_event_at {
+            // Events contradict the listing.
+            return InspectNeed::Retry;
         }
-        if let Some(again) = &mut again {
+        if let Some(matched) = &mut matched {
             if is_behind {
-                again.stage = Stage::Known;
-            } else if called_off {
-                again.stage = again.stage.min(Stage::Known);
+                matched.stage = Stage::Matched;
+            } else if restart_cancelled {
+                matched.stage = matched.stage.min(Stage::Matched);
             }
-            self.learn_code(again.code());
+            self.set_code(matched.code());
         }
-        let sighting = *self.sighting.insert(again.unwrap_or(now));
-        match sighting.stage {
-            Stage::New => Want::Inspect,
-            Stage::Known => Want::InspectAgain,
-            Stage::Settled => Want::Nothing,
+        let listed = *self.listed.insert(matched.unwrap_or(listed));
+        match listed.stage {
+            Stage::New => InspectNeed::New,
+            Stage::Matched => InspectNeed::Retry,
+            Stage::Settled => InspectNeed::None,
         }
     }
 
-    /// What a listing shows as one more sighting of the last, or as that of a known exit.
-    fn explain(&self, now: Sighting, exit: Option<&Exit>, called_off: bool) -> Option<Sighting> {
-        let again = self.sighting.and_then(|before| now.after(&before));
-        let again = again.or_else(|| exit.and_then(|exit| now.of(exit)));
-        let same = exit.filter(|exit| called_off && exit.code == now.code());
-        again.or(same.map(|_| Sighting {
-            stage: Stage::Known,
-            ..now
-        }))
-    }
-
-    /// Takes in the code that a listing tells of the last exit, if its event could not.
-    fn learn_code(&mut self, code: Option<i64>) {
+    /// Sets the code of a doubtful exit from a listing.
+    fn set_code(&mut self, code: Option<i64>) {
         let (awaits_inspect, stop_signal) = (self.awaits_inspect(), self.stop_signal());
-        // A start that failed has changed the code, but not the time.
-        let certain = |code: &i64| !awaits_inspect || !FAILED_START.contains(code);
-        let code = code.filter(certain);
+        // A failed start changes the code but not the time.
+        let code = code.filter(|code| !awaits_inspect || !FAILED_START_CODES.contains(code));
         let doubtful = self.exit.as_mut().filter(|exit| exit.is_doubtful());
         if let Some(exit) = doubtful.filter(|_| code.is_some()) {
-            exit.learn_code(code, stop_signal);
+            (exit.code, exit.source) = (code, Source::Event);
+            exit.classify(stop_signal);
         }
     }
 
-    /// Whether a container may be looked at, for what is seldom worth it; if so, that is noted.
-    fn look(&mut self, times: &Asking) -> bool {
+    /// Whether a periodic inspect is due. If so, starts the next interval.
+    fn is_check_due(&mut self, times: &RequestTimes) -> bool {
         let uptime = times.answered.uptime;
-        let is_due = self.looked.is_none_or(|at| uptime >= at + LOOK_EVERY);
+        let last = self.checked_at;
+        let is_due = last.is_none_or(|at| uptime >= at + CHECK_INTERVAL);
         if is_due {
-            self.looked = Some(uptime);
+            self.checked_at = Some(uptime);
         }
         is_due
     }
 
-    /// Takes in that it could not be inspected: what its event or the listing tells must do.
-    /// Returns an exit that is to be reported and is no longer the last.
-    pub(in crate::ledger) fn inspect_failed(
+    /// Records that an inspect failed, so that the event or the listing has to do. Returns an exit
+    /// to report that is no longer the last.
+    pub(crate) fn inspect_failed(
         &mut self,
-        why: NotInspected,
+        why: InspectFailure,
         uptime: Duration,
         podman: bool,
     ) -> Option<Exit> {
         let doubtful = self.exit.as_ref().is_some_and(Exit::is_doubtful);
         let is_due = match why {
-            NotInspected::Gone => true,
-            NotInspected::Failed => !self.needs_inspect(podman),
-            // The next listing may tell the code.
-            NotInspected::Refused => !doubtful,
+            InspectFailure::Gone => true,
+            InspectFailure::Failed => !self.needs_inspect(podman),
+            // The next listing may show the code.
+            InspectFailure::Refused => !doubtful,
         };
         if self.awaits_inspect() && is_due {
-            self.report = Report::Due;
+            self.report = ReportState::Due;
         }
-        let sighting = self.sighting.as_mut()?;
-        if sighting.asked <= self.newest_came {
-            self.sighting = None; // An event has come since.
+        let listed = self.listed.as_mut()?;
+        if listed.asked <= self.last_event_uptime {
+            self.listed = None; // An event has come since.
             return None;
         }
-        let stage = sighting.stage;
-        sighting.stage = match why {
-            NotInspected::Gone => Stage::Settled,
-            NotInspected::Failed | NotInspected::Refused => Stage::Known,
+        let after = match why {
+            InspectFailure::Gone => Stage::Settled,
+            InspectFailure::Failed | InspectFailure::Refused => Stage::Matched,
         };
-        let sighting = *sighting;
+        let stage = std::mem::replace(&mut listed.stage, after);
+        let listed = *listed;
         if stage != Stage::New {
             return None;
         }
-        if sighting.state == Seen::Running {
-            let began = began(&sighting);
-            self.end_unseen(began.latest, None, uptime);
-            self.supersede(began);
+        if listed.state == ListedState::Running {
+            let start = run_start(&listed);
+            self.mark_unseen_end(start.latest, None, uptime);
+            self.begin_next_run(start);
             return None;
         }
-        let code = sighting.code()?;
+        let code = listed.code()?;
         let last = self.exit.as_ref();
-        let mut exit =
-            if FAILED_START.contains(&code) && last.is_some_and(|it| sighting.is_of_time(it)) {
-                // It has the time of the run before.
+        let mut exit = match last {
+            // The listed time of a failed start is that of the run before.
+            Some(last) if FAILED_START_CODES.contains(&code) && listed.matches_time_of(last) => {
                 Exit::failed_start(Some(code), "")
-            } else {
-                Exit::from_code(code)
-            };
-        let from = sighting
-            .span
-            .map_or(Timestamp::MIN, |(earliest, _)| before(earliest));
-        let latest = sighting.span.map(|(_, latest)| latest);
-        let is_its = |began: Began| latest.is_none_or(|latest| began.floor() <= latest);
-        if matches!(self.life, Life::Running(began) if is_its(began)) {
-            exit.course.merge(self.course);
+            }
+            _ => Exit::from_code(code),
+        };
+        let (earliest, latest) = listed.span.unzip();
+        let may_be_its = |start: RunStart| latest.is_none_or(|latest| start.floor() <= latest);
+        if self.running().is_some_and(may_be_its) {
+            exit.events.merge(self.events);
             exit.classify(self.stop_signal());
         }
-        let taken_for = match self.life {
-            Life::Running(began) => began.event,
-            _ => None,
-        };
-        // The time of a start that failed is that of the run before.
-        exit.span = sighting.span.filter(|_| !exit.start_failed());
-        let latest_end = exit.span.map(|(_, latest)| latest);
-        exit.over_by = latest_end.or(Some(sighting.answered));
-        self.life = OVER;
+        let assumed_start = self.running().and_then(|start| start.start_event);
+        exit.span = listed.span.filter(|_| !exit.start_failed());
+        exit.over_by = exit
+            .span
+            .map(|(_, latest)| latest)
+            .or(Some(listed.answered));
+        self.state = RunState::Over;
         let report = match why {
-            NotInspected::Failed => Report::AwaitsInspect(uptime),
-            NotInspected::Gone | NotInspected::Refused => Report::AwaitsEvent(uptime),
+            InspectFailure::Failed => ReportState::AwaitsInspect(uptime),
+            InspectFailure::Gone | InspectFailure::Refused => ReportState::AwaitsEvent(uptime),
         };
-        let last = self.end(exit, report);
-        self.expect_event(from, later(sighting.answered, DIE_AFTER_END), Ended::Last);
-        if let Some(awaited) = self.awaited.last_mut() {
-            let started = latest.map(|latest| later(latest, START_AFTER_LISTING));
-            awaited.seen = started.map_or(sighting.answered, |at| at.min(sighting.answered));
-            awaited.taken_for = taken_for;
-            awaited.began = Timestamp::MIN;
-        }
+        let last = self.set_exit(exit, report);
+        let earliest = earliest.map_or(Timestamp::MIN, earliest_die);
+        let until = shift(listed.answered, DIE_EVENT_DELAY);
+        let pending = self.expect_die(earliest, until, KnownEnd::LastExit);
+        let over_at = latest.map(|latest| shift(latest, START_EVENT_DELAY));
+        pending.over_at = over_at.map_or(listed.answered, |at| at.min(listed.answered));
+        pending.assumed_start = assumed_start;
+        pending.started_by = Timestamp::MIN;
         last
     }
 }
 
-/// When a run began that a listing shows, perhaps before its `start` event is made.
-fn began(sighting: &Sighting) -> Began {
-    let answered = sighting.answered;
-    let (earliest, latest) = sighting.span.unwrap_or((Timestamp::MIN, answered));
-    let seen = answered.max(later(latest, START_AFTER_LISTING));
-    Began {
+/// Start of a listed running container. Its `start` event may come later.
+fn run_start(listed: &ListedRun) -> RunStart {
+    let answered = listed.answered;
+    let (earliest, latest) = listed.span.unwrap_or((Timestamp::MIN, answered));
+    RunStart {
         earliest,
         latest,
-        event: None,
-        seen,
+        start_event: None,
+        running_at: answered.max(shift(latest, START_EVENT_DELAY)),
     }
 }
 
-/// Whether a run is the one that a listing shows: it can have begun when the listing says.
-fn explains(began: &Began, sighting: &Sighting) -> bool {
-    let Some((earliest, latest)) = sighting.span else {
-        return true;
-    };
-    began.earliest <= latest && earliest <= began.latest
+/// Whether a run may be the listed one, by its start.
+fn can_be_same_run(start: &RunStart, listed: &ListedRun) -> bool {
+    let overlaps = |(earliest, latest)| start.earliest <= latest && earliest <= start.latest;
+    listed.span.is_none_or(overlaps)
 }

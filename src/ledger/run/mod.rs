@@ -1,22 +1,21 @@
-//! The runs of one container: which are known, and which of them a piece of evidence is of.
+//! The runs of one container, and which run a piece of evidence belongs to.
 //!
-//! A run is named by its `StartedAt`: the same in every inspect of one run, another in the next. The
-//! Engine sets it, and makes its events, under the container's lock (moby `daemon/start.go`,
-//! `daemon/monitor.go`), so that for each run
+//! A run is identified by its `StartedAt`. The Engine sets it, and makes its events, under the
+//! container's lock (moby `daemon/start.go`, `daemon/monitor.go`). So for each run
 //!
 //! ```text
 //! StartedAt ≤ `start` event ≤ `die` event < StartedAt of the next run
 //! ```
 //!
-//! and an inspect contains all that was told by events up to the moment at which it was answered. By
-//! that order evidence is of a known run, of a newer one, or of an older one. Evidence that a run is
-//! over may come before its `die` event; such runs are [`awaited::Awaited`], so that the
-//! event counts nothing twice, and its absence is noticed.
+//! and an inspect includes everything that events showed before it was answered. This order tells
+//! whether evidence belongs to a known run, a newer one or an older one. Evidence of an exit may
+//! come before its `die` event. Such a run is a [`PendingDie`], so that the event is not counted
+//! again and a missing event is noticed.
 
-mod awaited;
 mod events;
 mod inspect;
 mod listing;
+mod pending_die;
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -25,204 +24,202 @@ use jiff::Timestamp;
 
 use crate::engine::Signals;
 
-use super::exit::{Course, Exit, SIGTERM, Source};
-use super::sighting::Sighting;
+use super::exit::{Exit, RunEvents, SIGTERM, Source};
+use super::listed_run::ListedRun;
 
-use awaited::{Awaited, Ended};
-pub(super) use listing::{LOOK_EVERY, Want};
+pub(super) use listing::{CHECK_INTERVAL, InspectNeed};
+use pending_die::{KnownEnd, PendingDie};
 
-/// The `die` event of a run whose order to others is forgotten, since the Engine's clock went back.
-pub(super) const FORGOTTEN: Option<Timestamp> = Some(Timestamp::MIN);
+/// Time of a `die` event whose order is unknown because the Engine's clock was set back.
+pub(super) const UNKNOWN_ORDER: Option<Timestamp> = Some(Timestamp::MIN);
 
-/// What is known of one container's runs.
+/// Everything known about the runs of one container.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
-    life: Life,
-    /// How the last run ended that is known to have ended.
+    state: RunState,
+    /// The last known exit.
     exit: Option<Exit>,
-    pub(super) report: Report,
-    awaited: Vec<Awaited>,
-    /// What events tell of the present run.
-    course: Course,
-    /// The same of an older run, whose events come late and out of order.
-    late: Option<Box<Course>>,
-    /// When the run before the last exit's ended.
-    before: Option<Timestamp>,
-    /// The newest event.
-    newest: Option<Timestamp>,
-    /// The uptime at which that came.
-    newest_came: Duration,
-    sighting: Option<Sighting>,
+    pub(super) report: ReportState,
+    pending_dies: Vec<PendingDie>,
+    /// Events of the present run.
+    events: RunEvents,
+    /// Events of an older run, which came late or out of order.
+    late_events: Option<Box<RunEvents>>,
+    /// End of the run before the last exit.
+    previous_end: Option<Timestamp>,
+    /// Time of the newest event.
+    last_event_at: Option<Timestamp>,
+    /// Uptime at which that event arrived.
+    last_event_uptime: Duration,
+    listed: Option<ListedRun>,
     stop_signal: Option<u8>,
-    /// Someone has called off its restart since its last exit.
-    called_off: bool,
-    /// When it was last to be inspected for a start that failed.
-    looked: Option<Duration>,
-    /// Something has told of it since the exporter's start.
-    pub(super) read: bool,
-    /// Runs that ended unseen, of which the ledger was not told yet.
+    /// Whether someone cancelled the restart after the last exit.
+    restart_cancelled: bool,
+    /// Uptime of the last periodic inspect.
+    checked_at: Option<Duration>,
+    /// Whether anything has shown the container since the exporter's start.
+    pub(super) is_known_since_start: bool,
+    /// Runs without a seen exit that the ledger has not counted yet.
     pub(super) lost: u32,
 }
 
-/// What the container does.
+/// State of the container.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Life {
+enum RunState {
     #[default]
     Unknown,
-    Created(Tried, Timestamp),
-    Running(Began),
-    Over {
-        /// It waits to be restarted, says an inspect.
-        waits: bool,
-    },
+    Created(StartAttempt, Timestamp),
+    Running(RunStart),
+    Over,
+    /// An inspect shows that it waits for its restart.
+    Restarting,
 }
 
-/// Whether someone tried to start a container that never ran.
+/// Whether the start of a new container was attempted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Tried {
+pub(super) enum StartAttempt {
     #[default]
-    No,
-    /// Its output was attached, or it was connected to a network.
-    Yes,
-    /// It was disconnected from the network again.
-    InVain,
+    None,
+    /// Its output was attached, or a network was connected.
+    Begun,
+    /// The network was disconnected again.
+    Undone,
 }
 
-const OVER: Life = Life::Over { waits: false };
-
-/// When a run began, as far as it is known.
+/// When a run started, as far as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Began {
-    /// Its `StartedAt` lies between these.
+struct RunStart {
+    /// Range of its `StartedAt`.
     earliest: Timestamp,
     latest: Timestamp,
-    /// Its `start` event, if that was seen.
-    event: Option<Timestamp>,
-    /// It was seen to run then, so its `start` event was made before.
-    seen: Timestamp,
+    /// Time of the `start` event.
+    start_event: Option<Timestamp>,
+    /// It was running at this time, so the `start` event is older.
+    running_at: Timestamp,
 }
 
-/// How far the last exit is reported: counted, and said in the log.
+/// How far the last exit is reported.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Report {
-    /// There is none to report.
+pub(super) enum ReportState {
+    /// There is no exit to report.
     #[default]
-    Nothing,
-    /// Its inspect may tell the reason; since this uptime.
+    None,
+    /// An inspect may change the reason. Waiting since this uptime.
     AwaitsInspect(Duration),
-    /// Its `die` event may tell the reason; since this uptime.
+    /// The `die` event may change the reason. Waiting since this uptime.
     AwaitsEvent(Duration),
-    /// Missed events may tell otherwise; since this uptime. It was tried to be started so far.
-    AwaitsProof(Duration, Tried),
-    /// It is to be reported now.
+    /// Missed events may show a start. Waiting since this uptime, after this attempt.
+    AwaitsReplay(Duration, StartAttempt),
+    /// To be reported now.
     Due,
-    /// It was.
+    /// Counted and logged.
     Reported,
 }
 
-impl Began {
-    fn exactly(started_at: Timestamp, seen: Timestamp) -> Self {
+impl RunStart {
+    fn exactly(started_at: Timestamp, running_at: Timestamp) -> Self {
         Self {
             earliest: started_at,
             latest: started_at,
-            event: None,
-            seen,
+            start_event: None,
+            running_at,
         }
     }
 
-    /// Where a run with this `StartedAt` stands to this one.
+    /// Compares a run with this `StartedAt` to this run.
     fn cmp(&self, started_at: Timestamp) -> Ordering {
-        if started_at < self.earliest {
-            Ordering::Less
-        } else if started_at > self.latest {
-            Ordering::Greater
-        } else {
-            Ordering::Equal
+        match started_at {
+            at if at < self.earliest => Ordering::Less,
+            at if at > self.latest => Ordering::Greater,
+            _ => Ordering::Equal,
         }
     }
 
-    /// The last moment that is known to be before its end.
+    /// Latest time at which the run was certainly not over.
     fn floor(&self) -> Timestamp {
-        self.event.unwrap_or(self.earliest)
+        self.start_event.unwrap_or(self.earliest)
     }
 
-    /// Whether a `start` event that was made then is this run's.
-    fn takes_start(&self, at: Timestamp) -> bool {
-        self.event.is_none() && self.earliest <= at && at <= self.seen
+    /// Whether a `start` event belongs to this run.
+    fn is_own_start(&self, at: Timestamp) -> bool {
+        self.start_event.is_none() && self.earliest <= at && at <= self.running_at
     }
 }
 
 impl Runs {
-    /// Its process is there.
-    pub(super) fn is_running(&self) -> bool {
-        matches!(self.life, Life::Running(_))
+    fn running(&self) -> Option<RunStart> {
+        match self.state {
+            RunState::Running(start) => Some(start),
+            _ => None,
+        }
     }
 
-    /// How the last run ended that is known to have ended.
+    pub(super) fn is_running(&self) -> bool {
+        self.running().is_some()
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.state, RunState::Over | RunState::Restarting)
+    }
+
     pub(super) fn exit(&self) -> Option<&Exit> {
         self.exit.as_ref()
     }
 
-    /// Whether its series' labels are needed.
+    /// Whether the labels of its series are needed.
     pub(super) fn has_something_to_show(&self) -> bool {
-        self.exit.is_some() || self.sighting.is_some()
+        self.exit.is_some() || self.listed.is_some()
     }
 
-    /// When its newest event was made.
-    pub(super) fn newest(&self) -> Option<Timestamp> {
-        self.newest
+    /// Time of the newest event.
+    pub(super) fn last_event_at(&self) -> Option<Timestamp> {
+        self.last_event_at
     }
 
-    /// Whether something of it is not reported yet.
-    pub(super) fn is_open(&self) -> bool {
-        self.waits()
-            || self
-                .awaited
-                .iter()
-                .any(|it| matches!(it.what, Ended::Unseen(..)))
+    /// Whether anything is left to report.
+    pub(super) fn has_unreported(&self) -> bool {
+        self.has_unreported_exit() || self.pending_dies.iter().any(PendingDie::is_unseen)
     }
 
-    /// Whether all that it did is reported.
+    /// Whether the container is stopped and everything is reported.
     pub(super) fn is_settled(&self) -> bool {
-        matches!(self.life, Life::Unknown | Life::Over { .. }) && !self.is_open()
+        (self.is_over() || self.state == RunState::Unknown) && !self.has_unreported()
     }
 
-    /// Whether its last exit is not reported yet.
-    pub(super) fn waits(&self) -> bool {
-        !matches!(self.report, Report::Nothing | Report::Reported)
+    /// Whether the last exit is not reported yet.
+    pub(super) fn has_unreported_exit(&self) -> bool {
+        !matches!(self.report, ReportState::None | ReportState::Reported)
     }
 
-    /// Whether only an inspect can tell the last exit's code, whether it ran at all, what the signal
-    /// meant that came before, or, on Podman, that it was the OOM killer.
+    /// Whether only an inspect can tell the exit code, whether it ran at all, what a signal meant
+    /// or, on Podman, whether the OOM killer was active.
     pub(super) fn needs_inspect(&self, podman: bool) -> bool {
         self.exit.as_ref().is_some_and(|exit| {
-            let signal = self.stop_signal.is_none() && exit.course.signals != Signals::default();
+            let signal = self.stop_signal.is_none() && exit.events.signals != Signals::default();
             let killed = podman && exit.code != Some(0) && exit.source != Source::Inspect;
             let listed = exit.source == Source::Listing && !self.is_running();
-            exit.is_doubtful() || listed || ((signal || killed) && !exit.was_asked_for())
+            exit.is_doubtful() || listed || ((signal || killed) && !exit.is_stop_requested())
         })
     }
 
-    /// Whether its last exit is to be inspected.
     pub(super) fn awaits_inspect(&self) -> bool {
-        matches!(self.report, Report::AwaitsInspect(_))
+        matches!(self.report, ReportState::AwaitsInspect(_))
     }
 
-    /// Takes note that its last exit was reported.
     pub(super) fn reported(&mut self) {
-        self.report = Report::Reported;
+        self.report = ReportState::Reported;
     }
 
-    /// Whether it is down because someone has called off its restart: its last run ended by itself.
-    pub(super) fn is_called_off(&self) -> bool {
-        self.called_off && !self.is_running()
+    /// Whether someone cancelled the restart after the last run ended on its own.
+    pub(super) fn is_restart_cancelled(&self) -> bool {
+        self.restart_cancelled && !self.is_running()
     }
 
     fn stop_signal(&self) -> u8 {
         self.stop_signal.unwrap_or(SIGTERM)
     }
 
-    /// Finds the reason of the last exit again, after an event.
+    /// Sets the reason of the last exit again.
     fn classify(&mut self) {
         let stop_signal = self.stop_signal();
         if let Some(exit) = &mut self.exit {
@@ -230,26 +227,26 @@ impl Runs {
         }
     }
 
-    /// Makes this the last exit; returns the one before if that was not reported yet.
-    fn end(&mut self, mut exit: Exit, report: Report) -> Option<Exit> {
-        exit.old = !self.read;
-        self.called_off = false;
-        for awaited in &mut self.awaited {
-            if awaited.what == Ended::Last {
-                awaited.what = Ended::Counted;
+    /// Replaces the last exit. Returns the one before if it is not reported yet.
+    fn set_exit(&mut self, mut exit: Exit, report: ReportState) -> Option<Exit> {
+        exit.is_first_evidence = !self.is_known_since_start;
+        self.restart_cancelled = false;
+        for pending in &mut self.pending_dies {
+            if pending.end == KnownEnd::LastExit {
+                pending.end = KnownEnd::Counted;
             }
         }
         let last = self.exit.replace(exit);
         let ended = |last: &Exit| last.died_at.or(last.finished_at);
-        self.before = last.as_ref().and_then(ended);
-        let open = self.waits();
+        self.previous_end = last.as_ref().and_then(ended);
+        let has_unreported = self.has_unreported_exit();
         self.report = report;
-        last.filter(|_| open)
+        last.filter(|_| has_unreported)
     }
 
-    /// Another run has begun. What events told of the one before is kept for its `die` event.
-    fn supersede(&mut self, began: Began) {
-        self.late = Some(Box::new(std::mem::take(&mut self.course)));
-        self.life = Life::Running(began);
+    /// Starts another run. The events of the one before are kept for its `die` event.
+    fn begin_next_run(&mut self, start: RunStart) {
+        self.late_events = Some(Box::new(std::mem::take(&mut self.events)));
+        self.state = RunState::Running(start);
     }
 }

@@ -1,30 +1,24 @@
-//! Which exits are superseded, by what listings, inspects and events tell: no socket, no clock.
+//! Which exits are superseded.
 
 use std::time::Duration;
 
-use docker_exit_exporter::engine::Inspected;
-use docker_exit_exporter::exposition::Renderer;
-use docker_exit_exporter::ledger::{EventsCome, NotInspected};
 use serde_json::json;
 
-#[allow(dead_code)] // Shared with other tests, which use other parts of it.
-#[path = "support/metrics.rs"]
-mod metrics;
-#[path = "support/succession.rs"]
-mod succession;
-
-use metrics::Metrics;
-use succession::{Host, Made, Millis, at, compose, task};
+use super::replicas::{Replica, ServiceHost, compose, task};
+use super::support::at_millis;
+use crate::engine::{EngineInfo, Inspected};
+use crate::exposition::Renderer;
+use crate::ledger::{EventFeed, InspectFailure};
 
 /// What one listing of these containers shows.
-fn of_a_listing(all: &[Made]) -> String {
-    let mut host = Host::new();
+fn of_a_listing(all: &[Replica]) -> String {
+    let mut host = ServiceHost::new();
     host.list(all);
     host.exits()
 }
 
 #[test]
-fn who_is_superseded_by_whom() {
+fn which_containers_supersede_which() {
     let web = |slot, number| task("web", slot, number);
     let shop = |service, number| compose("shop", service, number, "False");
     let run = compose("shop", "web", "1", "True");
@@ -65,7 +59,7 @@ fn who_is_superseded_by_whom() {
         ("no service", plain.clone(), plain, "a b"),
         ("Swarm and Compose", web("1", "t1"), shop("web", "1"), "a b"),
     ] {
-        let (one, two) = (Made::new("a", &one, 0), Made::new("b", &two, 60_000));
+        let (one, two) = (Replica::new("a", &one, 0), Replica::new("b", &two, 60_000));
         assert_eq!(
             of_a_listing(&[one.died(50_000), two.died(70_000)]),
             want,
@@ -75,10 +69,10 @@ fn who_is_superseded_by_whom() {
 }
 
 #[test]
-fn the_newest_stands_in_whatever_state() {
+fn the_newest_supersedes_in_any_state() {
     let labels = task("web", "1", "t");
-    let old = Made::new("old", &labels, 0).died(1_000);
-    let new = Made::new("new", &labels, 60_000);
+    let old = Replica::new("old", &labels, 0).died(1_000);
+    let new = Replica::new("new", &labels, 60_000);
     assert_eq!(of_a_listing(std::slice::from_ref(&old)), "old");
     assert_eq!(of_a_listing(&[old.clone(), new.clone()]), "(old)");
     for (state, status, exits) in [
@@ -91,91 +85,80 @@ fn the_newest_stands_in_whatever_state() {
         ("removing", "Removal In Progress", "new (old)"),
         ("dead", "Dead", "new (old)"),
     ] {
-        let mut host = Host::new();
+        let mut host = ServiceHost::new();
         let mut listed = new.listed(host.now);
         (listed["State"], listed["Status"]) = (state.into(), status.into());
         let listing = vec![listed, old.listed(host.now)];
-        for id in host.take_listing(listing) {
+        for id in host.apply_listing(listing) {
             let mut inspected = old.inspect(host.now);
             if *id == *"new" {
                 let code = if status == "Created" { 0 } else { 127 };
-                let text = json!({"State": {"Status": state, "ExitCode": code}, "Created": at(60_000).to_string()});
+                let text = json!({"State": {"Status": state, "ExitCode": code}, "Created": at_millis(60_000).to_string()});
                 inspected = Inspected::parse(&text.to_string()).unwrap();
             }
-            host.take_inspect(&id, &inspected);
+            host.apply_inspect(&id, &inspected);
         }
         assert_eq!(host.exits(), exits, "{status}");
     }
 }
 
 #[test]
-fn a_crash_loop_alerts_by_its_newest_task() {
-    let task = |number: Millis| {
-        let id = format!("t{number}");
-        let labels = task("web", "1", &id);
-        Made::new(&id, &labels, number * 5_000).died(number * 5_000 + 1_000)
-    };
-    let tasks: Vec<_> = (1..=5).map(task).collect();
-    assert_eq!(of_a_listing(&tasks), "(t1) (t2) (t3) (t4) t5");
-}
-
-#[test]
-fn what_is_superseded_stays_so_whatever_is_removed() {
+fn a_superseded_container_stays_so_whatever_is_removed() {
     let labels = task("web", "1", "t");
-    let mut a = Made::new("a", &labels, 0).died(1_000);
-    let mut b = Made::new("b", &labels, 60_000).died(61_000);
-    let mut host = Host::new();
+    let mut a = Replica::new("a", &labels, 0).died(1_000);
+    let mut b = Replica::new("b", &labels, 60_000).died(61_000);
+    let mut host = ServiceHost::new();
     host.list(&[a.clone(), b.clone()]);
     assert_eq!(host.exits(), "(a) b");
-    // The newer one is removed.
+    // The newer container is removed.
     host.now += 15_000;
     b.removed = Some(host.now);
     host.list(&[a.clone(), b.clone()]);
     assert_eq!(host.exits(), "(a) b");
-    // The slot is gone: both are shown for the retention.
+    // The older one is removed too. Both are shown for the retention.
     host.now += 15_000;
     a.removed = Some(host.now);
     host.list(&[a.clone(), b.clone()]);
     assert_eq!(host.exits(), "(a) b");
-    // It comes back.
+    // A new container takes the slot.
     host.now += 15_000;
-    let c = Made::new("c", &labels, host.now - 2_000);
+    let c = Replica::new("c", &labels, host.now - 2_000);
     host.list(&[a, b, c]);
     assert_eq!(host.exits(), "(a) (b)");
     let now = host.time();
-    host.ledger.report(now, EventsCome::Never);
+    host.ledger.report(now, EventFeed::Off);
     assert!(host.ledger.expire(Duration::from_secs(86_400)));
     assert_eq!(host.exits(), "");
 }
 
 #[test]
-fn one_that_stood_between_two_looks_supersedes_too() {
+fn a_container_that_no_listing_shows_supersedes_too() {
     let labels = task("web", "1", "t");
-    let a = Made::new("a", &labels, 0).died(1_000);
-    let b = Made::new("b", &labels, 60_000);
-    let mut host = Host::new();
+    let a = Replica::new("a", &labels, 0).died(1_000);
+    let b = Replica::new("b", &labels, 60_000);
+    let mut host = ServiceHost::new();
     host.list(std::slice::from_ref(&a));
     assert_eq!(host.exits(), "a");
-    // It never ended, and nobody asked before it was removed.
-    host.happened(&b.event("create", 60_002));
-    host.happened(&b.event("destroy", 60_010));
+    // It never exited, and was removed before any listing.
+    host.apply_event(&b.event("create", 60_002));
+    host.apply_event(&b.event("destroy", 60_010));
     let now = host.time();
     host.ledger.expire(now.uptime);
     assert_eq!(host.exits(), "(a)");
 }
 
 #[test]
-fn a_late_event_of_an_older_one_does_not_make_it_the_newer_one() {
+fn a_late_event_does_not_make_a_container_newer() {
     let labels = task("web", "1", "t");
-    let a = Made::new("a", &labels, 138).died(144);
-    let b = Made::new("b", &labels, 149);
-    let mut host = Host::new();
+    let a = Replica::new("a", &labels, 138).died(144);
+    let b = Replica::new("b", &labels, 149);
+    let mut host = ServiceHost::new();
     host.now = 149;
     host.list(std::slice::from_ref(&b));
-    // Both were made in one second, of which the listing tells no more.
+    // Both were created in the same second, and the listing has seconds only.
     host.now = 160;
     for (_, event) in a.events().iter().chain(&b.clone().died(155).events()) {
-        host.happened(event);
+        host.apply_event(event);
         host.exits();
     }
     assert_eq!(host.exits(), "(a) b");
@@ -184,41 +167,40 @@ fn a_late_event_of_an_older_one_does_not_make_it_the_newer_one() {
 #[test]
 fn by_events_alone() {
     let labels = task("web", "1", "t");
-    let a = Made::new("a", &labels, 0);
-    let b = Made::new("b", &labels, 60_000);
-    let mut host = Host::new();
+    let a = Replica::new("a", &labels, 0);
+    let b = Replica::new("b", &labels, 60_000);
+    let mut host = ServiceHost::new();
     host.now = 61_000;
     for event in [
         a.event("create", 0),
         a.event("start", 1),
         a.event("die", 59_000),
     ] {
-        host.happened(&event);
+        host.apply_event(&event);
     }
     assert_eq!(host.exits(), "a");
-    host.happened(&b.event("create", 60_002));
+    host.apply_event(&b.event("create", 60_002));
     assert_eq!(host.exits(), "(a)");
-    host.happened(&b.event("start", 60_003));
-    host.happened(&b.event("die", 60_500));
+    host.apply_event(&b.event("start", 60_003));
+    host.apply_event(&b.event("die", 60_500));
     assert_eq!(host.exits(), "(a) b");
-    host.happened(&b.event("destroy", 60_600));
+    host.apply_event(&b.event("destroy", 60_600));
     assert_eq!(host.exits(), "(a) b");
-    // Of one that is known from its end alone nobody can say whether it was made after them, but
-    // that it was made before the next.
-    let c = Made::new("c", &labels, -60_000);
-    host.happened(&c.event("die", 60_700));
+    // A container known from its exit alone supersedes nothing, but the next one supersedes it.
+    let c = Replica::new("c", &labels, -60_000);
+    host.apply_event(&c.event("die", 60_700));
     assert_eq!(host.exits(), "(a) b c");
-    host.happened(&Made::new("d", &labels, 61_000).event("create", 61_002));
+    host.apply_event(&Replica::new("d", &labels, 61_000).event("create", 61_002));
     assert_eq!(host.exits(), "(a) (b) (c)");
 }
 
 #[test]
-fn within_one_second_the_finest_that_is_known_decides() {
+fn within_one_second_the_most_exact_time_decides() {
     let labels = task("web", "1", "t");
-    // The ids are against the order in which they were made.
-    let z = Made::new("z", &labels, 100);
-    let y = Made::new("y", &labels, 500);
-    let x = Made::new("x", &labels, 900);
+    // The order of ids is the reverse of the order of creation.
+    let z = Replica::new("z", &labels, 100);
+    let y = Replica::new("y", &labels, 500);
+    let x = Replica::new("x", &labels, 900);
     let all = [
         z.clone().died(200),
         y.clone().died(600),
@@ -230,27 +212,27 @@ fn within_one_second_the_finest_that_is_known_decides() {
         "(y) (z)",
         "the newest runs"
     );
-    // The order of the listing is all that is known.
-    let mut host = Host::new();
+    // Only the order of the listing is known.
+    let mut host = ServiceHost::new();
     host.no_inspects = true;
     host.list(&all);
     assert_eq!(host.exits(), "x (y) (z)");
-    // Podman has the newest last.
-    let old = Made::new("old", &json!({}), -5_000);
-    let mut host = Host::new();
+    // Podman lists the newest last.
+    let old = Replica::new("old", &json!({}), -5_000);
+    let mut host = ServiceHost::new();
     host.no_inspects = true;
     host.list_in_order(&[&old, &all[0], &all[1], &all[2]]);
     assert_eq!(host.exits(), "x (y) (z)");
-    // A later listing has what is newer.
-    let mut host = Host::new();
+    // A container in a later listing is newer.
+    let mut host = ServiceHost::new();
     host.no_inspects = true;
     for count in 1..=3 {
         host.list(&all[..count]);
     }
     assert_eq!(host.exits(), "x (y) (z)");
-    // Also if the one before was longer.
-    let others = ["o", "p"].map(|id| Made::new(id, &json!({}), -5_000));
-    let mut host = Host::new();
+    // Also if the listing before was longer.
+    let others = ["o", "p"].map(|id| Replica::new(id, &json!({}), -5_000));
+    let mut host = ServiceHost::new();
     host.no_inspects = true;
     host.list_in_order(&[&all[0], &others[0], &others[1]]);
     host.list_in_order(&[&all[1], &all[0]]);
@@ -260,33 +242,33 @@ fn within_one_second_the_finest_that_is_known_decides() {
 #[test]
 fn within_one_second_events_decide() {
     let labels = task("web", "1", "t");
-    let z = Made::new("z", &labels, 100).died(200);
-    let y = Made::new("y", &labels, 500).died(600);
-    let tell = |host: &mut Host, made: &Made| {
-        for (_, event) in made.events() {
-            host.happened(&event);
+    let z = Replica::new("z", &labels, 100).died(200);
+    let y = Replica::new("y", &labels, 500).died(600);
+    let tell = |host: &mut ServiceHost, replica: &Replica| {
+        for (_, event) in replica.events() {
+            host.apply_event(&event);
         }
     };
-    let mut host = Host::new();
+    let mut host = ServiceHost::new();
     tell(&mut host, &z);
     tell(&mut host, &y);
     assert_eq!(host.exits(), "y (z)");
-    // Those of some Engines tell the second alone.
-    let mut host = Host::new();
-    for made in [&z, &y] {
-        host.happened(&made.event("create", 0));
-        host.happened(&made.event("die", 600));
+    // Events of some Engines have seconds only.
+    let mut host = ServiceHost::new();
+    for replica in [&z, &y] {
+        host.apply_event(&replica.event("create", 0));
+        host.apply_event(&replica.event("die", 600));
     }
     assert_eq!(host.exits(), "y (z)");
-    // The one before was inspected.
-    let mut host = Host::new();
+    // The older one was inspected.
+    let mut host = ServiceHost::new();
     host.list(std::slice::from_ref(&z));
     tell(&mut host, &y);
     assert_eq!(host.exits(), "y (z)");
 }
 
 #[test]
-fn times_that_are_none_spoil_nothing() {
+fn invalid_times_are_ignored() {
     let labels = task("web", "1", "t");
     for created in [
         json!(null),
@@ -295,44 +277,49 @@ fn times_that_are_none_spoil_nothing() {
         json!(i64::MAX),
         json!({}),
     ] {
-        let mut listed = [Made::new("a", &labels, 0), Made::new("b", &labels, 9_000)]
-            .map(|made| made.died(10_000).listed(600_000));
+        let mut listed = [
+            Replica::new("a", &labels, 0),
+            Replica::new("b", &labels, 9_000),
+        ]
+        .map(|replica| replica.died(10_000).listed(600_000));
         listed[0]["Created"] = created.clone();
-        let mut host = Host::new();
+        let mut host = ServiceHost::new();
         let [one, two] = listed;
-        for id in host.take_listing(vec![two, one]) {
+        for id in host.apply_listing(vec![two, one]) {
             let now = host.time();
-            host.ledger.inspect_failed(&id, NotInspected::Refused, now);
+            host.ledger
+                .inspect_failed(&id, InspectFailure::Refused, now);
         }
         assert_eq!(host.exits(), "(a) b", "{created}");
     }
 }
 
 #[test]
-fn the_labels_that_are_exported_and_those_that_collide_decide_nothing() {
+fn the_label_filter_and_colliding_labels_have_no_effect() {
     let mut one = task("web", "1", "t1");
     let mut two = task("web", "1", "t2");
-    // They hide the real ones in the series, being first in the order of their bytes.
+    // They collide with the real labels and win, since they come first in byte order.
     one["com-docker-swarm-service-id"] = "one".into();
     two["com-docker-swarm-service-id"] = "two".into();
     two["com.docker.swarm.task-name"] = "api.7.t2".into();
     let all = [
-        Made::new("a", &one, 0).died(1_000),
-        Made::new("b", &two, 60_000).died(61_000),
+        Replica::new("a", &one, 0).died(1_000),
+        Replica::new("b", &two, 60_000).died(61_000),
     ];
     for filter in ["*", "", "!com.docker.*", "com-docker-swarm-service-id"] {
-        let mut host = Host::with_filter(filter);
+        let mut host = ServiceHost::with_filter(filter);
         host.list(&all);
         assert_eq!(host.exits(), "(a) b", "{filter}");
-        let engine = docker_exit_exporter::engine::EngineInfo::default();
+        let engine = EngineInfo::default();
         let text = Renderer::default().render(true, true, &engine, &host.ledger);
         let text = text.plain();
-        let metrics = Metrics::parse(&text);
-        for (name, want) in [("a", 1.0), ("b", 0.0)] {
-            let of_it = [("name", name)];
-            let labels = &metrics.find("container_exit_code", &of_it).unwrap().labels;
-            let sample = metrics.find("container_exit_superseded", &of_it).unwrap();
-            assert_eq!((&sample.labels, sample.value), (labels, want), "{filter}");
+        for (name, want) in [("a", 1), ("b", 0)] {
+            let code = format!("name=\"{name}\"}} 3");
+            let code = text.lines().find(|line| line.ends_with(&code)).unwrap();
+            let labels = code.strip_prefix("container_exit_code{").unwrap();
+            let labels = labels.strip_suffix(" 3").unwrap();
+            let superseded = format!("container_exit_superseded{{{labels} {want}");
+            assert!(text.lines().any(|line| line == superseded), "{filter}");
         }
     }
 }

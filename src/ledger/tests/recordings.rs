@@ -1,16 +1,17 @@
-//! The ledger on the event streams that real Engines wrote while containers ended in every way.
+//! Event streams recorded from real Engines, whose containers ended in every way.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use docker_exit_exporter::engine::{Action, Event};
-use docker_exit_exporter::labels::Filter;
-use docker_exit_exporter::ledger::{EventsCome, Ledger, Next, NotInspected, Now};
 use jiff::{SignedDuration, Timestamp};
 
-/// The recorded stream, without its head and chunk sizes: each event stands on a line of its own.
+use crate::engine::{Action, Event};
+use crate::labels::Filter;
+use crate::ledger::{EventFeed, InspectFailure, InspectPlan, Ledger, Now};
+
+/// The events of a recorded stream, one a line. Its head and the chunk sizes are skipped.
 fn events(engine: &str) -> Vec<Event> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures")
@@ -23,15 +24,15 @@ fn events(engine: &str) -> Vec<Event> {
         .collect()
 }
 
-/// What is told when all containers are gone before anyone can inspect them: how often each name
-/// ended with which code and reason; and how much is lost.
-fn told(engine: &str) -> (BTreeMap<String, usize>, u64) {
+/// What is reported if all containers are gone before an inspect: how often each name ended with
+/// which code and reason. And how many runs are lost.
+fn reported(engine: &str) -> (BTreeMap<String, usize>, u64) {
     let mut ledger = Ledger::new(
         Filter::default(),
         Duration::from_secs(300),
         Timestamp::UNIX_EPOCH,
     );
-    let mut told = BTreeMap::new();
+    let mut reported = BTreeMap::new();
     let mut died = 0;
     for event in events(engine) {
         died += u64::from(event.action == Action::Die);
@@ -40,27 +41,27 @@ fn told(engine: &str) -> (BTreeMap<String, usize>, u64) {
             engine: event.time,
             error: SignedDuration::ZERO,
         };
-        if ledger.apply_event(&event, now) == Next::Inspect {
-            ledger.inspect_failed(&event.id, NotInspected::Gone, now);
+        if ledger.apply_event(&event, now) == InspectPlan::Now {
+            ledger.inspect_failed(&event.id, InspectFailure::Gone, now);
         }
-        for report in ledger.report(now, EventsCome::Never) {
+        for report in ledger.report(now, EventFeed::Off) {
             let name = report.name.trim_start_matches("fx-");
             let code = report.exit.code.map_or("?".to_owned(), |it| it.to_string());
             let text = format!("{name} {code} {}", report.exit.reason.name());
-            *told.entry(text).or_default() += 1;
+            *reported.entry(text).or_default() += 1;
         }
     }
-    let all: usize = told.values().sum();
-    assert_eq!(all as u64 + ledger.lost(), died, "{engine}: {told:?}");
+    let all: usize = reported.values().sum();
+    assert_eq!(all as u64 + ledger.lost(), died, "{engine}: {reported:?}");
     let counted: u64 = ledger.workloads().iter().flat_map(|(_, it)| it.exits).sum();
     assert_eq!(counted, all as u64, "{engine}");
-    (told, ledger.lost())
+    (reported, ledger.lost())
 }
 
 #[test]
 fn docker() {
     for engine in ["docker-20.10", "docker-28.5"] {
-        let (told, lost) = told(engine);
+        let (reported, lost) = reported(engine);
         for want in [
             "ok 0 completed",
             "err 3 error",
@@ -74,22 +75,26 @@ fn docker() {
             "restarted 8 error",
             "cgparent 2 error",
         ] {
-            assert_eq!(told.get(want), Some(&1), "{engine}: {want} of {told:?}");
+            assert_eq!(
+                reported.get(want),
+                Some(&1),
+                "{engine}: {want} of {reported:?}"
+            );
         }
         assert_eq!(
-            told.get("onfailure 6 error"),
+            reported.get("onfailure 6 error"),
             Some(&3),
-            "{engine}: {told:?}"
+            "{engine}: {reported:?}"
         );
-        assert!(told["crashloop 7 error"] >= 8, "{engine}: {told:?}");
-        // A label called `exitCode` hides the code of this one.
+        assert!(reported["crashloop 7 error"] >= 8, "{engine}: {reported:?}");
+        // A label called `exitCode` hides the code of one exit.
         assert_eq!(lost, 1, "{engine}");
     }
 }
 
 #[test]
 fn podman() {
-    let (told, lost) = told("podman-5.8");
+    let (reported, lost) = reported("podman-5.8");
     for want in [
         "ok 0 completed",
         "rm 5 error",
@@ -97,7 +102,7 @@ fn podman() {
         "segv 139 signaled",
         "restarted 8 error",
     ] {
-        assert_eq!(told.get(want), Some(&1), "{want} of {told:?}");
+        assert_eq!(reported.get(want), Some(&1), "{want} of {reported:?}");
     }
     assert_eq!(lost, 0);
 }

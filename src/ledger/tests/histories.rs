@@ -1,40 +1,36 @@
-//! Made-up histories of services, seen through events that come late or never and listings at any
-//! moment: in the end what is superseded is what was replaced, even if that is removed since.
+//! Random histories of services, seen through late or missing events and listings at any time. In
+//! the end exactly the replaced containers are superseded, even if their successor is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use docker_exit_exporter::engine::{Action, Event};
 use proptest::prelude::*;
 use serde_json::json;
 
-#[allow(dead_code)] // Shared with other tests, which use other parts of it.
-#[path = "support/succession.rs"]
-mod succession;
-
-use succession::{Host, Made, Millis, compose, task};
+use super::replicas::{Millis, Replica, ServiceHost, compose, task};
+use crate::engine::{Action, Event};
 
 prop_compose! {
-    /// Containers of three places and of none, one after the other in each, with ids that tell
-    /// nothing of their age.
+    /// Containers of three replicas and of none, one after the other in each. Their ids tell
+    /// nothing about their age.
     fn histories()(
         parts in prop::collection::vec(
             (0..4_usize, 5..1_500_i64, 1..3_000_i64, any::<u32>(), prop::option::of(1..5_000_i64)),
             1..14,
         ),
         stays in any::<[bool; 4]>(),
-    ) -> Vec<Made> {
+    ) -> Vec<Replica> {
         let places = [task("web", "1", "t"), task("web", "2", "t"), compose("shop", "web", "1", "False"), json!({})];
         let mut free_at = [0; 4];
-        let mut all: BTreeMap<String, Made> = BTreeMap::new();
+        let mut all: BTreeMap<String, Replica> = BTreeMap::new();
         for (place, pause, length, number, removed) in parts {
             let created = free_at[place] + pause;
             let died = created + 5 + length;
             free_at[place] = died;
-            let mut made = Made::new(&format!("{number:08x}"), &places[place], created).died(died);
-            made.removed = removed.map(|after| died + after);
-            all.insert(made.id.clone(), made);
+            let mut replica = Replica::new(&format!("{number:08x}"), &places[place], created).died(died);
+            replica.removed = removed.map(|after| died + after);
+            all.insert(replica.id.clone(), replica);
         }
-        let mut all: Vec<Made> = all.into_values().collect();
+        let mut all: Vec<Replica> = all.into_values().collect();
         for (labels, stays) in places.iter().zip(stays) {
             let of_it = all.iter_mut().filter(|it| it.labels == *labels);
             if let Some(last) = of_it.max_by_key(|it| it.created).filter(|_| stays) {
@@ -45,13 +41,13 @@ prop_compose! {
     }
 }
 
-/// Of each exit that is shown, whether it should be superseded when all is over: a newer one of its
-/// place stands, or has stood, among those of which the ledger was told when they were made.
-fn truth(all: &[Made], told: &BTreeSet<String>, shown: &str) -> String {
+/// The expected exits: superseded are those with a newer container of the same replica, if the
+/// ledger was told when that was created.
+fn truth(all: &[Replica], told: &BTreeSet<String>, shown: &str) -> String {
     let one = |id: &str| {
         let it = all.iter().find(|it| it.id == id).unwrap();
         let has_place = it.labels != json!({});
-        let newer = |other: &Made| other.labels == it.labels && other.created > it.created;
+        let newer = |other: &Replica| other.labels == it.labels && other.created > it.created;
         let is_superseded = has_place && all.iter().any(|it| newer(it) && told.contains(&it.id));
         if is_superseded {
             format!("({id})")
@@ -65,23 +61,23 @@ fn truth(all: &[Made], told: &BTreeSet<String>, shown: &str) -> String {
     ids.collect::<Vec<_>>().join(" ")
 }
 
-/// The ids that are shown as superseded.
+/// Ids of the superseded exits.
 fn superseded(shown: &str) -> BTreeSet<String> {
     let ids = shown.split_whitespace().filter(|id| id.starts_with('('));
     ids.map(|id| id.trim_matches(['(', ')']).to_owned())
         .collect()
 }
 
-fn standing(all: &[Made], now: Millis) -> impl Iterator<Item = String> {
-    let standing = all.iter().filter(move |it| it.stands(now));
-    standing.map(|it| it.id.clone())
+fn existing(all: &[Replica], now: Millis) -> impl Iterator<Item = String> {
+    let existing = all.iter().filter(move |it| it.exists(now));
+    existing.map(|it| it.id.clone())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn however_it_is_seen(
+    fn replaced_containers_are_superseded(
         all in histories(),
         listings in prop::collection::vec(0..40_000_i64, 0..8),
         events in any::<bool>(),
@@ -89,14 +85,14 @@ proptest! {
         cut in prop::option::of((0..20_000_i64, 0..20_000_i64)),
         no_inspects in any::<bool>(),
     ) {
-        // Without inspects, what is known by its listing and its event in turn is in no exact order.
+        // Without inspects, listings and events together give no exact order.
         let no_inspects = no_inspects && !events;
-        let mut host = Host::new();
+        let mut host = ServiceHost::new();
         host.no_inspects = no_inspects;
         let mut told = BTreeSet::new();
         let mut steps: Vec<(Millis, Option<Event>)> = Vec::new();
-        for made in all.iter().filter(|_| events) {
-            let seen = made.events().into_iter().filter(|(time, _)| {
+        for replica in all.iter().filter(|_| events) {
+            let seen = replica.events().into_iter().filter(|(time, _)| {
                 !cut.is_some_and(|(from, length)| (from..from + length).contains(time))
             });
             steps.extend(seen.map(|(time, event)| (time + delay, Some(event))));
@@ -110,23 +106,23 @@ proptest! {
                 if event.action == Action::Create {
                     told.insert(event.id.clone());
                 }
-                host.happened(&event);
+                host.apply_event(&event);
             } else {
-                told.extend(standing(&all, now));
+                told.extend(existing(&all, now));
                 host.list(&all);
             }
             let shown = host.exits();
-            // What is superseded once stays so.
+            // A superseded exit stays superseded.
             prop_assert!(before.is_subset(&superseded(&shown)), "{before:?} → {shown}");
             before = superseded(&shown);
         }
         host.now = 600_000;
-        told.extend(standing(&all, host.now));
+        told.extend(existing(&all, host.now));
         host.list(&all);
         let shown = host.exits();
         prop_assert_eq!(&shown, &truth(&all, &told, &shown));
-        for made in all.iter().filter(|it| it.stands(host.now) && it.ended(host.now)) {
-            prop_assert!(shown.contains(&made.id), "{shown} lacks {}", made.id);
+        for replica in all.iter().filter(|it| it.exists(host.now) && it.ended(host.now)) {
+            prop_assert!(shown.contains(&replica.id), "{shown} lacks {}", replica.id);
         }
     }
 }
