@@ -326,20 +326,20 @@ mod text {
 mod page {
     use divan::Bencher;
     use docker_exit_exporter::ledger::InspectFailure;
-    use docker_exit_exporter::page::{Docker, Rows, Snapshot, View, render};
+    use docker_exit_exporter::page::{Docker, RowCache, Snapshot, View, render};
 
     use super::{Arc, SECONDS, SIZES, host, time};
 
     #[divan::bench(max_time = SECONDS, args = SIZES)]
     fn taken(bencher: Bencher, count: u64) {
         let ledger = host(count).ledger();
-        bencher.bench_local(|| Rows::default().update(&ledger));
+        bencher.bench_local(|| RowCache::default().update(&ledger));
     }
 
     #[divan::bench(max_time = SECONDS, args = SIZES)]
     fn again(bencher: Bencher, count: u64) {
         let ledger = host(count).ledger();
-        let mut rows = Rows::default();
+        let mut rows = RowCache::default();
         rows.update(&ledger);
         bencher.bench_local(|| rows.update(&ledger));
     }
@@ -348,7 +348,7 @@ mod page {
     fn one_changed(bencher: Bencher, count: u64) {
         let host = host(count);
         let mut ledger = host.ledger();
-        let mut rows = Rows::default();
+        let mut rows = RowCache::default();
         rows.update(&ledger);
         let mut ids = host.inspects.iter().map(|(id, _)| id).cycle();
         bencher.bench_local(|| {
@@ -372,7 +372,7 @@ mod page {
 
     fn of_view(bencher: Bencher, count: u64, view: &View) {
         let mut snapshot = Snapshot {
-            containers: Arc::new(Rows::default().update(&host(count).ledger())),
+            containers: Arc::new(RowCache::default().update(&host(count).ledger())),
             ..Snapshot::default()
         };
         let now = time(0).engine;

@@ -77,7 +77,7 @@ fn once(config: &Config) -> Result<(), Box<dyn Error>> {
     let telemetry = Telemetry::new();
     let mut collector = Collector::new(config, Arc::clone(&publication), telemetry.clone());
     collector.collect()?;
-    print(&publication.get().text.plain())?;
+    print(&publication.latest().text.plain())?;
     print(&telemetry.render())?;
     Ok(())
 }

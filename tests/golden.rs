@@ -49,11 +49,11 @@ fn check(recorded: &str) {
     };
     let mut collector = Collector::new(&config, Arc::clone(&publication), Telemetry::new());
     collector.collect().unwrap();
-    let first = publication.get().text;
+    let first = publication.latest().text;
     let first = &first.plain();
     // What was seen does not change by being seen again.
     collector.collect().unwrap();
-    assert_eq!(&publication.get().text.plain(), first);
+    assert_eq!(&publication.latest().text.plain(), first);
     Metrics::parse(first);
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))

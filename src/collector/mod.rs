@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::engine::{Clock, Hangup};
 use crate::exposition::Renderer;
 use crate::ledger::{ExitReport, Now};
-use crate::page::{Rows, Snapshot};
+use crate::page::{RowCache, Snapshot};
 use crate::publication::{Publication, Published};
 use crate::telemetry::Telemetry;
 
@@ -51,7 +51,7 @@ pub struct Collector {
     /// Time that has been passed over, since nobody waits for it.
     skipped: Duration,
     renderer: Renderer,
-    rows: Rows,
+    rows: RowCache,
     exit_lines: ExitLines,
     publication: Arc<Publication>,
     telemetry: Telemetry,
@@ -73,7 +73,7 @@ impl Collector {
             started: Instant::now(),
             skipped: Duration::ZERO,
             renderer: Renderer::default(),
-            rows: Rows::default(),
+            rows: RowCache::default(),
             exit_lines: ExitLines::default(),
             publication,
             telemetry,
@@ -97,7 +97,7 @@ impl Collector {
         let shown = Arc::clone(&inbox);
         // It weighs nothing: no client waits because others have filled the inbox.
         self.publication
-            .on_shown(move |revision| shown.push(Message::Shown(revision), 0));
+            .on_scraped(move |revision| shown.push(Message::Shown(revision), 0));
         if self.events {
             let (access, inbox) = (self.access.clone(), Arc::clone(&inbox));
             let hangup = hangup.clone();
@@ -206,7 +206,7 @@ impl Collector {
         let telemetry = &self.telemetry;
         match count {
             Count::Collection(worked, took) => {
-                telemetry.collected(worked);
+                telemetry.count_collection(worked);
                 telemetry.collection_duration.set(took.as_secs_f64());
             }
             Count::LastCollection(at) => {
@@ -237,9 +237,9 @@ impl Collector {
             .render(self.now(), &mut self.renderer, &mut self.rows);
         let containers = match containers {
             Some(containers) => Arc::new(containers),
-            None => Arc::clone(&self.publication.get().page.containers),
+            None => Arc::clone(&self.publication.latest().page.containers),
         };
-        self.publication.set(Published {
+        self.publication.publish(Published {
             text,
             page: Arc::new(Snapshot {
                 host: self.core.host(),
@@ -247,7 +247,7 @@ impl Collector {
                 clock: self.access.clock.clone(),
             }),
             ready: self.core.is_ready(),
-            unshown: self.core.ledger().workloads().unscraped_revision(),
+            unscraped_revision: self.core.ledger().workloads().unscraped_revision(),
         });
         self.core.published(self.now(), start.elapsed());
     }

@@ -1,82 +1,67 @@
-//! The metric families of the host and its containers, and how one of their samples is written.
+//! The metric families of the host and its containers, and how their samples are written.
 
 use std::fmt::{Display, Write};
 
-pub(super) const UP: Family = Family {
-    name: "docker_up",
-    kind: "gauge",
-    help: "Whether the last listing of the containers worked.",
-};
-pub(super) const ENGINE_INFO: Family = Family {
-    name: "docker_engine_info",
-    kind: "gauge",
-    help: "The Docker Engine that is watched; always 1.",
-};
-pub(super) const CONTAINERS: Family = Family {
-    name: "docker_containers",
-    kind: "gauge",
-    help: "Containers on this host by state.",
-};
-/// The families of containers.
-pub(super) const OF_CONTAINERS: [Family; 11] = [
-    Family {
-        name: "container_exit_code",
-        kind: "gauge",
-        help: "Exit code of the container's last run, which is over.",
-    },
-    Family {
-        name: "container_exit_timestamp_seconds",
-        kind: "gauge",
-        help: "When the container's last run ended, in seconds since 1970.",
-    },
-    Family {
-        name: "container_exit_duration_seconds",
-        kind: "gauge",
-        help: "How long the container's last run took.",
-    },
-    Family {
-        name: "container_exit_reason",
-        kind: "gauge",
-        help: "Why the container's last run ended; always 1.",
-    },
-    Family {
-        name: "container_exit_superseded",
-        kind: "gauge",
-        help: "Whether there is, or has been, a newer container of the same service and slot or number on this host.",
-    },
-    Family {
-        name: "container_exit_removed",
-        kind: "gauge",
-        help: "Whether the container is removed, and its exit is only shown for a while.",
-    },
-    Family {
-        name: "container_restart_policy",
-        kind: "gauge",
-        help: "The policy by which Docker restarts the container; always 1, none for no.",
-    },
+pub(super) const UP: Family = gauge(
+    "docker_up",
+    "Whether the last listing of the containers worked.",
+);
+pub(super) const ENGINE_INFO: Family = gauge(
+    "docker_engine_info",
+    "The Docker Engine that is watched; always 1.",
+);
+pub(super) const CONTAINERS: Family =
+    gauge("docker_containers", "Containers on this host by state.");
+/// The families with one series per container, in the order of the text.
+pub(super) const CONTAINER_FAMILIES: [Family; 11] = [
+    gauge(
+        "container_exit_code",
+        "Exit code of the container's last run, which is over.",
+    ),
+    gauge(
+        "container_exit_timestamp_seconds",
+        "When the container's last run ended, in seconds since 1970.",
+    ),
+    gauge(
+        "container_exit_duration_seconds",
+        "How long the container's last run took.",
+    ),
+    gauge(
+        "container_exit_reason",
+        "Why the container's last run ended; always 1.",
+    ),
+    gauge(
+        "container_exit_superseded",
+        "Whether there is, or has been, a newer container of the same service and slot or number on this host.",
+    ),
+    gauge(
+        "container_exit_removed",
+        "Whether the container is removed, and its exit is only shown for a while.",
+    ),
+    gauge(
+        "container_restart_policy",
+        "The policy by which Docker restarts the container; always 1, none for no.",
+    ),
     Family {
         name: "container_restart_count",
-        // It is a gauge, but promtool takes a gauge's `_count` for part of a histogram.
+        // A gauge, but promtool takes a gauge's `_count` for part of a histogram.
         kind: "untyped",
         help: "Restarts of the container by its restart policy.",
     },
-    Family {
-        name: "container_last_exit_code",
-        kind: "gauge",
-        help: "Exit code of the run before of a container that runs again.",
-    },
-    Family {
-        name: "container_last_exit_timestamp_seconds",
-        kind: "gauge",
-        help: "When the run before of a container that runs again ended, in seconds since 1970.",
-    },
-    Family {
-        name: "container_last_exit_reason",
-        kind: "gauge",
-        help: "Why the run before of a container that runs again ended; always 1.",
-    },
+    gauge(
+        "container_last_exit_code",
+        "Exit code of the run before of a container that runs again.",
+    ),
+    gauge(
+        "container_last_exit_timestamp_seconds",
+        "When the run before of a container that runs again ended, in seconds since 1970.",
+    ),
+    gauge(
+        "container_last_exit_reason",
+        "Why the run before of a container that runs again ended; always 1.",
+    ),
 ];
-/// Where each of them stands.
+/// Indexes into [`CONTAINER_FAMILIES`].
 pub(super) const CODE: usize = 0;
 pub(super) const TIMESTAMP: usize = 1;
 pub(super) const DURATION: usize = 2;
@@ -89,11 +74,10 @@ pub(super) const LAST_CODE: usize = 8;
 pub(super) const LAST_TIMESTAMP: usize = 9;
 pub(super) const LAST_REASON: usize = 10;
 
-pub(super) const SLOTS: Family = Family {
-    name: "container_slot_created_timestamp_seconds",
-    kind: "gauge",
-    help: "When the newest container of a Swarm service's slot on this host was made, in seconds since 1970.",
-};
+pub(super) const SWARM_SLOTS: Family = gauge(
+    "container_slot_created_timestamp_seconds",
+    "When the newest container of a Swarm service's slot on this host was made, in seconds since 1970.",
+);
 
 pub(super) const EXITS: Family = Family {
     name: "container_exits_total",
@@ -114,38 +98,48 @@ pub(super) struct Family {
     help: &'static str,
 }
 
+const fn gauge(name: &'static str, help: &'static str) -> Family {
+    Family {
+        name,
+        kind: "gauge",
+        help,
+    }
+}
+
 impl Family {
+    /// The `HELP` and `TYPE` lines.
     pub(super) fn head(&self) -> String {
         let Self { name, kind, help } = self;
         format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")
     }
 
+    /// Appends a sample. `labels` has no braces.
     pub(super) fn sample(&self, text: &mut String, labels: &str, value: impl Display) {
-        text.push_str(self.name);
-        if !labels.is_empty() {
-            for part in ["{", labels, "}"] {
-                text.push_str(part);
-            }
-        }
-        end(text, value);
+        let (open, close) = if labels.is_empty() {
+            ("", "")
+        } else {
+            ("{", "}")
+        };
+        push_sample(text, &[self.name, open, labels, close], value);
     }
 
-    /// A sample with one more label, whose value needs no escapes.
+    /// Appends a sample with one more label, whose value needs no escaping.
     pub(super) fn sample_with(
         &self,
         text: &mut String,
         labels: &str,
-        (name, word): (&str, &str),
-        value: impl Display,
+        (label, value): (&str, &str),
+        sample: impl Display,
     ) {
         let comma = if labels.is_empty() { "" } else { "," };
-        for part in [self.name, "{", labels, comma, name, "=\"", word, "\"}"] {
-            text.push_str(part);
-        }
-        end(text, value);
+        let series = [self.name, "{", labels, comma, label, "=\"", value, "\"}"];
+        push_sample(text, &series, sample);
     }
 }
 
-fn end(text: &mut String, value: impl Display) {
+fn push_sample(text: &mut String, series: &[&str], value: impl Display) {
+    for part in series {
+        text.push_str(part);
+    }
     writeln!(text, " {value}").expect("writing to a String does not fail");
 }

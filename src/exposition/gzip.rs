@@ -1,29 +1,28 @@
-//! gzip (RFC 1952) of a text that many take, each with an end of its own.
+//! gzip (RFC 1952) for a text that is sent to many clients, each time with a different tail.
 //!
-//! Its pieces are deflated once each, up to a boundary of bytes (a sync flush, as zlib calls it), so
-//! that they can be put together in any way. What follows them in one answer, a few KB that differ
-//! each time, is put behind them as it is, in stored blocks (RFC 1951, 3.2.4): one member, and
-//! nothing is compressed for an answer.
+//! Each segment of the text is deflated once and ends on a byte boundary (zlib's sync flush), so that
+//! segments can be concatenated. The tail, a few KB, follows uncompressed in stored blocks (RFC 1951,
+//! 3.2.4). The result is one gzip member, and no response needs any compression of its own.
 
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
 /// Magic number, deflate, no flags, no time, fastest, Unix.
-pub(crate) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 3];
+pub(crate) const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 3];
 
-/// Level 1 of 9: a third of the time of level 6 for a tenth more bytes.
+/// Level 1 of 9 takes a third of the time of level 6 and makes a tenth more bytes.
 const LEVEL: Compression = Compression::fast();
 
-/// What a stored block can have.
-const STORED_BYTES: usize = 0xffff;
+/// The most that a stored block can hold.
+const MAX_BLOCK_BYTES: usize = 0xffff;
 
-/// A piece of a text, deflated.
+/// A deflated segment, with the checksum of its plain text.
 #[derive(Debug)]
 pub(crate) struct Deflated {
-    bytes: Vec<u8>,
-    crc: Crc,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) crc: Crc,
 }
 
-/// What deflates, one piece after the other.
+/// A compressor that deflates one segment after another.
 #[derive(Debug)]
 pub(crate) struct Deflater(Compress);
 
@@ -37,10 +36,10 @@ impl Deflater {
         compress.reset();
         let mut bytes = Vec::with_capacity(text.len() / 16 + 256);
         loop {
-            let taken = usize::try_from(compress.total_in()).expect("it is within the text");
-            // It fails on a broken stream, when it is read.
-            let _ = compress.compress_vec(&text[taken..], &mut bytes, FlushCompress::Sync);
-            // All is written once there is room left.
+            let consumed = usize::try_from(compress.total_in()).expect("it is within the text");
+            // Only decompression can fail.
+            let _ = compress.compress_vec(&text[consumed..], &mut bytes, FlushCompress::Sync);
+            // Room left in the buffer means that all is written.
             if bytes.len() < bytes.capacity() {
                 break;
             }
@@ -53,44 +52,31 @@ impl Deflater {
     }
 }
 
-impl Deflated {
-    /// The deflated piece.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The checksum of what it was.
-    pub(crate) fn crc(&self) -> &Crc {
-        &self.crc
-    }
-}
-
-/// What comes after [`HEADER`] and pieces with this checksum if `rest` is all that follows.
-pub(crate) fn end(pieces: &Crc, rest: &[u8]) -> Vec<u8> {
-    let mut end = Vec::with_capacity(rest.len() + 64);
-    let mut blocks = rest.chunks(STORED_BYTES).peekable();
+/// The end of a gzip member: the tail in stored blocks, then checksum and length. `crc` is the combined
+/// checksum of the segments before.
+pub(crate) fn tail(crc: &Crc, tail: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(tail.len() + 64);
+    let mut blocks = tail.chunks(MAX_BLOCK_BYTES).peekable();
     while let Some(block) = blocks.next() {
-        stored(&mut end, block, blocks.peek().is_none());
+        push_stored(&mut bytes, block, blocks.peek().is_none());
     }
-    if rest.is_empty() {
-        stored(&mut end, &[], true);
+    if tail.is_empty() {
+        push_stored(&mut bytes, &[], true);
     }
-    let mut crc = Crc::new();
-    crc.update(rest);
     let mut whole = Crc::new();
-    whole.combine(pieces);
-    whole.combine(&crc);
-    end.extend(whole.sum().to_le_bytes());
-    end.extend(whole.amount().to_le_bytes());
-    end
+    whole.combine(crc);
+    whole.update(tail);
+    bytes.extend(whole.sum().to_le_bytes());
+    bytes.extend(whole.amount().to_le_bytes());
+    bytes
 }
 
-fn stored(into: &mut Vec<u8>, block: &[u8], is_last: bool) {
+fn push_stored(bytes: &mut Vec<u8>, block: &[u8], is_last: bool) {
     let length = u16::try_from(block.len()).expect("a block is short");
-    into.push(u8::from(is_last));
-    into.extend(length.to_le_bytes());
-    into.extend((!length).to_le_bytes());
-    into.extend(block);
+    bytes.push(u8::from(is_last));
+    bytes.extend(length.to_le_bytes());
+    bytes.extend((!length).to_le_bytes());
+    bytes.extend(block);
 }
 
 #[cfg(test)]
@@ -103,20 +89,20 @@ mod tests {
 
     fn gzip(text: &str, rest: &str) -> Vec<u8> {
         let mut compressor = Deflater::new();
-        let mut bytes = HEADER.to_vec();
+        let mut bytes = GZIP_HEADER.to_vec();
         let mut crc = Crc::new();
-        // Some pieces are empty.
-        for piece in text.as_bytes().chunks(300_000).flat_map(|it| [it, b""]) {
-            let deflated = compressor.deflate(piece);
-            bytes.extend(deflated.bytes());
-            crc.combine(deflated.crc());
+        // Some segments are empty.
+        for segment in text.as_bytes().chunks(300_000).flat_map(|it| [it, b""]) {
+            let deflated = compressor.deflate(segment);
+            bytes.extend(&deflated.bytes);
+            crc.combine(&deflated.crc);
         }
-        bytes.extend(end(&crc, rest.as_bytes()));
+        bytes.extend(tail(&crc, rest.as_bytes()));
         bytes
     }
 
     #[test]
-    fn one_member_with_all_of_both() {
+    fn the_result_is_one_gzip_member() {
         let mut noise = 1_u32;
         let mut noise = |length: usize| -> String {
             let letters = (0..length).map(|_| {
@@ -133,8 +119,8 @@ mod tests {
             ("a 1\n", "b 2\n"),
             (&lines, "b 2\n"),
             (&noise(1_000_000), &noise(200_000)),
-            ("é\n", &noise(STORED_BYTES)),
-            ("", &noise(2 * STORED_BYTES)),
+            ("é\n", &noise(MAX_BLOCK_BYTES)),
+            ("", &noise(2 * MAX_BLOCK_BYTES)),
         ] {
             let compressed = gzip(text, rest);
             let mut reader = GzDecoder::new(&compressed[..]);

@@ -1,8 +1,8 @@
-//! From what is known to the text that Prometheus reads, format 0.0.4.
+//! Renders what is known as the text that Prometheus reads, format 0.0.4.
 //!
-//! The container families are written here, in pieces that are made anew only where something has
-//! changed, from label blocks that were rendered once; the workloads' counters are one piece. The
-//! exporter's own metrics are the [`telemetry`](crate::telemetry)'s.
+//! The text of the container families consists of segments. A segment is rendered again only after one
+//! of its containers changed, from label sets that the ledger has rendered before. The exporter's own
+//! metrics come from [`telemetry`](crate::telemetry).
 
 mod family;
 pub(crate) mod gzip;
@@ -20,214 +20,212 @@ use crate::ledger::{ContainerStatus, Entry, Ledger};
 use crate::reason::Reason;
 
 pub(crate) use text::Segment;
-pub use text::Text;
+pub use text::SharedText;
 
 use family::{
-    CODE, CONTAINERS, DURATION, ENGINE_INFO, EXITS, LAST_CODE, LAST_REASON, LAST_TIMESTAMP,
-    OF_CONTAINERS, OOM_KILLS, POLICY, REASON, REMOVED, RESTART_COUNT, SLOTS, SUPERSEDED, TIMESTAMP,
-    UP,
+    CODE, CONTAINER_FAMILIES, CONTAINERS, DURATION, ENGINE_INFO, EXITS, LAST_CODE, LAST_REASON,
+    LAST_TIMESTAMP, OOM_KILLS, POLICY, REASON, REMOVED, RESTART_COUNT, SUPERSEDED, SWARM_SLOTS,
+    TIMESTAMP, UP,
 };
 
-/// So many containers are to be in one piece of the text, at least and at most, where there are as
-/// many: pieces of some 30 KB are quickly made anew, and large enough to be compressed well.
-const FEWEST: usize = 32;
-const MOST: usize = 256;
+/// Containers per group, on average, if there are enough. Their segments have some 30 KB: small enough to
+/// render quickly, large enough to compress well.
+const MIN_GROUP_CONTAINERS: usize = 32;
+const MAX_GROUP_CONTAINERS: usize = 256;
 
-/// A sample without its container's labels, in bytes, at most:
+/// The longest sample without its container's labels:
 /// `container_last_exit_timestamp_seconds{} 1795336863.295093`
-const SAMPLE_BYTES: usize = 64;
+const MAX_SAMPLE_BYTES: usize = 64;
 
-/// What renders the families of the host, its containers and their workloads. It keeps the pieces of
-/// the last text and makes only those anew in which something has changed.
+/// Renders the families of the host, its containers and their workloads. It keeps the segments of the last
+/// text and renders only those that changed.
 #[derive(Debug, Default)]
 pub struct Renderer {
     host: Arc<Segment>,
     heads: Vec<Arc<Segment>>,
     groups: Vec<Group>,
-    /// With the revision that it was made of, as the next.
-    slots: (Arc<Segment>, u64),
+    /// With the revision that it was rendered from; `workloads` likewise.
+    swarm_slots: (Arc<Segment>, u64),
     workloads: (Arc<Segment>, u64),
-    last: Arc<Text>,
+    last: Arc<SharedText>,
 }
 
 impl Renderer {
-    /// Renders all that is known.
+    /// Renders the text.
     ///
-    /// `up`: the last listing worked. `fresh`: what is known of the Engine and its containers is not
-    /// too old to be shown; the counters always are.
+    /// `up`: the last listing succeeded. `fresh`: the Engine's and the containers' data is recent enough
+    /// to be shown. The counters are always shown.
     pub fn render(
         &mut self,
         up: bool,
         fresh: bool,
         engine: &EngineInfo,
         ledger: &Ledger,
-    ) -> Arc<Text> {
-        replace(&mut self.host, host(up, fresh, engine, ledger));
+    ) -> Arc<SharedText> {
+        replace(&mut self.host, render_host(up, fresh, engine, ledger));
         let mut segments = vec![Arc::clone(&self.host)];
         if fresh {
             self.update_groups(ledger);
             if self.heads.is_empty() {
-                let heads = OF_CONTAINERS.iter().map(|family| family.head().into());
+                let heads = CONTAINER_FAMILIES.iter().map(|it| it.head().into());
                 self.heads = heads.map(Arc::new).collect();
             }
             for (family, head) in self.heads.iter().enumerate() {
-                let pieces = self.groups.iter().map(|group| &group.families[family]);
-                let mut pieces = pieces.filter(|piece| !piece.is_empty()).peekable();
-                // No head stands alone.
-                segments.extend(pieces.peek().map(|_| Arc::clone(head)));
-                segments.extend(pieces.cloned());
+                let samples = self.groups.iter().map(|group| &group.families[family]);
+                let mut samples = samples.filter(|it| !it.is_empty()).peekable();
+                // A family without samples has no head.
+                segments.extend(samples.peek().map(|_| Arc::clone(head)));
+                segments.extend(samples.cloned());
             }
-            let (piece, revision) = &mut self.slots;
+            let (segment, revision) = &mut self.swarm_slots;
             if *revision != ledger.swarm_slots_revision() {
                 *revision = ledger.swarm_slots_revision();
-                replace(piece, slots(ledger));
+                replace(segment, render_swarm_slots(ledger));
             }
-            segments.push(Arc::clone(piece));
+            segments.push(Arc::clone(segment));
         }
-        let (piece, revision) = &mut self.workloads;
+        let (segment, revision) = &mut self.workloads;
         if *revision != ledger.workloads().revision() {
             *revision = ledger.workloads().revision();
-            replace(piece, workloads(ledger));
+            replace(segment, render_workloads(ledger));
         }
-        segments.push(Arc::clone(piece));
+        segments.push(Arc::clone(segment));
         segments.retain(|segment| !segment.is_empty());
-        if !self.last.has(&segments) {
+        if !self.last.consists_of(&segments) {
             self.last = Arc::new(segments.into());
         }
         Arc::clone(&self.last)
     }
 
-    /// Makes the pieces of those containers anew that have changed.
+    /// Renders the groups that changed. Regroups all containers if the groups have become too small or
+    /// too large.
     fn update_groups(&mut self, ledger: &Ledger) {
-        let (count, before) = (ledger.len(), self.groups.len().max(1));
-        let too_few = before > 1 && count < before * FEWEST;
-        let too_many = before < Ledger::SHARDS && count > before * MOST;
-        if self.groups.is_empty() || too_few || too_many {
-            let groups = (count / (2 * FEWEST)).next_power_of_two();
+        let (count, groups) = (ledger.len(), self.groups.len().max(1));
+        let too_small = groups > 1 && count < groups * MIN_GROUP_CONTAINERS;
+        let too_large = groups < Ledger::SHARDS && count > groups * MAX_GROUP_CONTAINERS;
+        if self.groups.is_empty() || too_small || too_large {
+            let groups = (count / (2 * MIN_GROUP_CONTAINERS)).next_power_of_two();
             let groups = groups.min(Ledger::SHARDS);
             self.groups = (0..groups).map(|_| Group::default()).collect();
         }
-        let slots = Ledger::SHARDS / self.groups.len();
+        let shards = Ledger::SHARDS / self.groups.len();
         for (number, group) in self.groups.iter_mut().enumerate() {
-            group.update(ledger, number * slots..(number + 1) * slots);
+            group.update(ledger, number * shards..(number + 1) * shards);
         }
     }
 }
 
-/// The pieces of some slots' containers, one for each of their families.
+/// The segments of a group of containers, one per family.
 #[derive(Debug, Default)]
 struct Group {
-    families: [Arc<Segment>; OF_CONTAINERS.len()],
-    /// What they were made of; 0 if they were not.
+    families: [Arc<Segment>; CONTAINER_FAMILIES.len()],
+    /// The revision that they were rendered from; 0 if never.
     revision: u64,
 }
 
 impl Group {
-    fn update(&mut self, ledger: &Ledger, slots: Range<usize>) {
-        let revision = ledger.revision_of(slots.clone());
+    fn update(&mut self, ledger: &Ledger, shards: Range<usize>) {
+        let revision = ledger.revision_of(shards.clone());
         if revision == self.revision {
             return;
         }
         self.revision = revision;
-        let samples = Samples::of(ledger, slots);
-        for (piece, text) in self.families.iter_mut().zip(samples.families) {
-            replace(piece, text);
+        let samples = Samples::render(ledger, shards);
+        for (segment, text) in self.families.iter_mut().zip(samples.families) {
+            replace(segment, text);
         }
     }
 }
 
-/// Puts a new text into a piece, which stays the same if the text does.
-fn replace(piece: &mut Arc<Segment>, mut text: String) {
-    if piece.plain() != text {
+/// Replaces a segment, unless its text is the same.
+fn replace(segment: &mut Arc<Segment>, mut text: String) {
+    if segment.plain() != text {
         text.shrink_to_fit();
-        *piece = Arc::new(text.into());
+        *segment = Arc::new(text.into());
     }
 }
 
-/// The samples of some containers, by family.
+/// The samples of a group of containers, by family.
 #[derive(Debug, Default)]
 struct Samples {
-    families: [String; OF_CONTAINERS.len()],
+    families: [String; CONTAINER_FAMILIES.len()],
 }
 
 impl Samples {
-    fn of(ledger: &Ledger, slots: Range<usize>) -> Self {
-        let (mut room, mut room_of_last) = (0, 0);
-        for entry in ledger.entries(slots.clone()) {
-            let room = if entry.is_running() {
-                &mut room_of_last
+    fn render(ledger: &Ledger, shards: Range<usize>) -> Self {
+        let (mut exit_bytes, mut last_exit_bytes) = (0, 0);
+        for entry in ledger.entries(shards.clone()) {
+            let bytes = entry.labels.len() + MAX_SAMPLE_BYTES;
+            if entry.is_running() {
+                last_exit_bytes += bytes;
             } else {
-                &mut room
-            };
-            *room += entry.labels.len() + SAMPLE_BYTES;
+                exit_bytes += bytes;
+            }
         }
         let mut samples = Self::default();
-        for (number, family) in samples.families.iter_mut().enumerate() {
-            family.reserve_exact(match number {
-                POLICY => 0, // Most have none.
-                ..LAST_CODE => room,
-                _ => room_of_last,
+        for (family, text) in samples.families.iter_mut().enumerate() {
+            text.reserve_exact(match family {
+                POLICY => 0, // Most containers have none.
+                ..LAST_CODE => exit_bytes,
+                _ => last_exit_bytes,
             });
         }
-        for entry in ledger.entries(slots) {
+        for entry in ledger.entries(shards) {
             if entry.is_running() {
-                samples.last_exit(&entry);
+                samples.push_last_exit(&entry);
             } else {
-                samples.exit(&entry);
+                samples.push_exit(&entry);
             }
         }
         samples
     }
 
-    fn exit(&mut self, entry: &Entry<'_>) {
+    fn push_exit(&mut self, entry: &Entry<'_>) {
         let Entry { labels, exit, .. } = entry;
-        self.add(CODE, labels, exit.code);
-        self.add(TIMESTAMP, labels, exit.finished_at.map(seconds));
-        self.add(DURATION, labels, exit.duration.map(Seconds));
-        self.add_reason(REASON, entry);
-        self.add(SUPERSEDED, labels, Some(u8::from(entry.is_superseded)));
-        self.add(
-            REMOVED,
-            labels,
-            Some(u8::from(entry.status == ContainerStatus::Removed)),
-        );
-        self.add_policy(entry);
-        self.add(RESTART_COUNT, labels, exit.restart_count);
+        let removed = entry.status == ContainerStatus::Removed;
+        self.push(CODE, labels, exit.code);
+        self.push(TIMESTAMP, labels, exit.finished_at.map(unix_seconds));
+        self.push(DURATION, labels, exit.duration.map(Seconds));
+        self.push_reason(REASON, entry);
+        self.push(SUPERSEDED, labels, Some(u8::from(entry.is_superseded)));
+        self.push(REMOVED, labels, Some(u8::from(removed)));
+        self.push_policy(entry);
+        self.push(RESTART_COUNT, labels, exit.restart_count);
     }
 
-    fn last_exit(&mut self, entry: &Entry<'_>) {
+    fn push_last_exit(&mut self, entry: &Entry<'_>) {
         let Entry { labels, exit, .. } = entry;
-        self.add(LAST_CODE, labels, exit.code);
-        self.add(LAST_TIMESTAMP, labels, exit.finished_at.map(seconds));
-        self.add_reason(LAST_REASON, entry);
-        self.add_policy(entry);
+        self.push(LAST_CODE, labels, exit.code);
+        self.push(LAST_TIMESTAMP, labels, exit.finished_at.map(unix_seconds));
+        self.push_reason(LAST_REASON, entry);
+        self.push_policy(entry);
     }
 
-    fn add(&mut self, family: usize, labels: &str, value: Option<impl Display>) {
+    fn push(&mut self, family: usize, labels: &str, value: Option<impl Display>) {
         if let Some(value) = value {
-            OF_CONTAINERS[family].sample(&mut self.families[family], labels, value);
+            CONTAINER_FAMILIES[family].sample(&mut self.families[family], labels, value);
         }
     }
 
     /// A run that ended unseen has no code, and so no reason.
-    fn add_reason(&mut self, family: usize, entry: &Entry<'_>) {
+    fn push_reason(&mut self, family: usize, entry: &Entry<'_>) {
         if entry.exit.code.is_some() {
-            let text = &mut self.families[family];
-            let reason = ("reason", entry.reason.name());
-            OF_CONTAINERS[family].sample_with(text, entry.labels, reason, 1);
+            self.push_with(family, entry.labels, ("reason", entry.reason.name()));
         }
     }
 
-    fn add_policy(&mut self, entry: &Entry<'_>) {
+    fn push_policy(&mut self, entry: &Entry<'_>) {
         if let Some(policy) = entry.restart_policy {
-            let text = &mut self.families[POLICY];
-            let policy = ("policy", policy.name());
-            OF_CONTAINERS[POLICY].sample_with(text, entry.labels, policy, 1);
+            self.push_with(POLICY, entry.labels, ("policy", policy.name()));
         }
+    }
+
+    fn push_with(&mut self, family: usize, labels: &str, label: (&str, &str)) {
+        CONTAINER_FAMILIES[family].sample_with(&mut self.families[family], labels, label, 1);
     }
 }
 
-fn host(up: bool, fresh: bool, engine: &EngineInfo, ledger: &Ledger) -> String {
+fn render_host(up: bool, fresh: bool, engine: &EngineInfo, ledger: &Ledger) -> String {
     let mut text = UP.head();
     UP.sample(&mut text, "", u8::from(up));
     if fresh {
@@ -235,26 +233,24 @@ fn host(up: bool, fresh: bool, engine: &EngineInfo, ledger: &Ledger) -> String {
         ENGINE_INFO.sample(&mut text, &engine_labels(engine), 1);
         text += &CONTAINERS.head();
         for (state, count) in ledger.states() {
-            let mut labels = String::new();
-            push_label(&mut labels, "state", state.name());
-            CONTAINERS.sample(&mut text, &labels, count);
+            CONTAINERS.sample_with(&mut text, "", ("state", state.name()), count);
         }
     }
     text
 }
 
-fn slots(ledger: &Ledger) -> String {
+fn render_swarm_slots(ledger: &Ledger) -> String {
     let mut text = String::new();
     for (labels, created) in ledger.swarm_slots() {
         if text.is_empty() {
-            text = SLOTS.head();
+            text = SWARM_SLOTS.head();
         }
-        SLOTS.sample(&mut text, labels, seconds(created));
+        SWARM_SLOTS.sample(&mut text, labels, unix_seconds(created));
     }
     text
 }
 
-fn workloads(ledger: &Ledger) -> String {
+fn render_workloads(ledger: &Ledger) -> String {
     if ledger.workloads().is_empty() {
         return String::new();
     }
@@ -268,7 +264,7 @@ fn workloads(ledger: &Ledger) -> String {
     exits + &oom_kills
 }
 
-fn seconds(time: Timestamp) -> Seconds {
+fn unix_seconds(time: Timestamp) -> Seconds {
     Seconds(time.duration_since(Timestamp::UNIX_EPOCH))
 }
 
@@ -292,8 +288,8 @@ fn engine_labels(engine: &EngineInfo) -> String {
     labels
 }
 
-/// Seconds with as many decimals as are needed, six at most: a float of the size of today's time
-/// has no more.
+/// Seconds with no more decimals than needed, six at most: a float has no more at the size of today's
+/// time.
 struct Seconds(SignedDuration);
 
 impl Display for Seconds {
@@ -320,7 +316,7 @@ mod tests {
     use crate::labels::Filter;
 
     #[test]
-    fn seconds_are_as_short_as_they_can_be() {
+    fn seconds_have_no_needless_decimals() {
         for (seconds, nanos, want) in [
             (0, 0, "0"),
             (0, 999, "0"),
@@ -335,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn without_anything_known_there_is_only_docker_up() {
+    fn without_data_there_is_only_docker_up() {
         let ledger = Ledger::new(Filter::default(), Duration::ZERO, Timestamp::UNIX_EPOCH);
         let engine = EngineInfo::default();
         let text = Renderer::default().render(false, false, &engine, &ledger);
@@ -345,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_that_of_the_head_where_info_is_refused() {
+    fn without_info_the_version_comes_from_the_server_header() {
         let engine = EngineInfo {
             identity: Identity {
                 api_version: "1.51".into(),

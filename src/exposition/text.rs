@@ -1,4 +1,4 @@
-//! A text in pieces that successive texts share, each compressed once at most.
+//! A text in segments that successive texts share. Each segment is compressed at most once.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -6,28 +6,27 @@ use flate2::Crc;
 
 use super::gzip::{self, Deflated, Deflater};
 
-/// One for all texts, once it is needed: it takes 300 KB, which many an allocator would keep for each
-/// thread that had one.
+/// One compressor for all texts, made on first use. It takes 300 KB, which some allocators would keep
+/// for each thread that had one.
 static COMPRESSOR: Mutex<Option<Deflater>> = Mutex::new(None);
 
-/// A text in pieces, most of which it may share with the one before. It is compressed when that is
-/// asked for first.
+/// A text in segments, most of which it may share with the text before. It is compressed on first use.
 #[derive(Debug, Default)]
-pub struct Text {
+pub struct SharedText {
     segments: Vec<Arc<Segment>>,
-    deflated: OnceLock<Whole>,
+    gzip: OnceLock<GzipTotals>,
 }
 
-/// A piece of a text.
+/// A segment of a text.
 #[derive(Debug, Default)]
 pub struct Segment {
     plain: String,
     deflated: OnceLock<Deflated>,
 }
 
-/// What is known of a text whose pieces are deflated.
+/// Length and checksum of a text whose segments are all deflated.
 #[derive(Debug)]
-struct Whole {
+struct GzipTotals {
     length: usize,
     crc: Crc,
 }
@@ -41,23 +40,23 @@ impl From<String> for Segment {
     }
 }
 
-impl From<Vec<Arc<Segment>>> for Text {
+impl From<Vec<Arc<Segment>>> for SharedText {
     fn from(segments: Vec<Arc<Segment>>) -> Self {
         Self {
             segments,
-            deflated: OnceLock::new(),
+            gzip: OnceLock::new(),
         }
     }
 }
 
-impl From<String> for Text {
+impl From<String> for SharedText {
     fn from(plain: String) -> Self {
         vec![Arc::new(plain.into())].into()
     }
 }
 
 impl Segment {
-    /// A piece for those who take it deflated. The text itself is not kept.
+    /// A segment that exists only in deflated form.
     pub(crate) fn deflated_only(plain: &str) -> Self {
         Self {
             plain: String::new(),
@@ -65,7 +64,6 @@ impl Segment {
         }
     }
 
-    /// The text itself.
     pub(crate) fn plain(&self) -> &str {
         &self.plain
     }
@@ -74,67 +72,65 @@ impl Segment {
         self.plain.is_empty()
     }
 
-    /// Its bytes, as they are or deflated. Those of a text are deflated by [`Text::length`].
+    /// Its bytes, plain or deflated. [`SharedText::length`] deflates all segments of a text; before that,
+    /// there are no deflated bytes.
     pub(crate) fn bytes(&self, gzip: bool) -> &[u8] {
         if gzip {
-            self.deflated.get().map_or(&[], Deflated::bytes)
+            self.deflated.get().map_or(&[], |it| &it.bytes)
         } else {
             self.plain.as_bytes()
         }
     }
 
-    /// The memory that it takes, in bytes.
+    /// The memory that both forms take, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.plain.capacity() + self.bytes(true).len()
     }
 }
 
-impl Text {
-    /// The text itself.
+impl SharedText {
+    /// The plain text.
     #[must_use]
     pub fn plain(&self) -> String {
-        let segments = self.segments.iter();
-        segments.map(|segment| segment.plain.as_str()).collect()
+        self.segments.iter().map(|it| it.plain.as_str()).collect()
     }
 
-    /// Whether it is made of just these pieces.
-    pub(crate) fn has(&self, segments: &[Arc<Segment>]) -> bool {
-        let same = self.segments.iter().zip(segments);
-        self.segments.len() == segments.len() && same.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
+    /// Whether the text consists of exactly these segments.
+    pub(crate) fn consists_of(&self, segments: &[Arc<Segment>]) -> bool {
+        let mut pairs = self.segments.iter().zip(segments);
+        self.segments.len() == segments.len() && pairs.all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
-    /// Its pieces, one after the other.
     pub(crate) fn segments(&self) -> &[Arc<Segment>] {
         &self.segments
     }
 
-    /// How many bytes all pieces are, as they are or deflated. That is done when it is asked for
-    /// first; who asks meanwhile waits.
+    /// The length of all segments in bytes, plain or deflated. The first call with `gzip` deflates them;
+    /// concurrent calls wait for it.
     pub(crate) fn length(&self, gzip: bool) -> usize {
         if gzip {
-            return self.deflated().length;
+            return self.gzip_totals().length;
         }
-        let segments = self.segments.iter();
-        segments.map(|segment| segment.plain.len()).sum()
+        self.segments.iter().map(|it| it.plain.len()).sum()
     }
 
-    /// What comes after all deflated pieces if `rest` is all that follows.
-    pub(crate) fn gzip_end(&self, rest: &[u8]) -> Vec<u8> {
-        gzip::end(&self.deflated().crc, rest)
+    /// What must follow the deflated segments if `tail` is the rest of the body.
+    pub(crate) fn gzip_tail(&self, tail: &[u8]) -> Vec<u8> {
+        gzip::tail(&self.gzip_totals().crc, tail)
     }
 
-    fn deflated(&self) -> &Whole {
-        self.deflated.get_or_init(|| {
-            let mut whole = Whole {
+    fn gzip_totals(&self) -> &GzipTotals {
+        self.gzip.get_or_init(|| {
+            let mut totals = GzipTotals {
                 length: 0,
                 crc: Crc::new(),
             };
             for segment in &self.segments {
                 let deflated = segment.deflated.get_or_init(|| deflate(&segment.plain));
-                whole.length += deflated.bytes().len();
-                whole.crc.combine(deflated.crc());
+                totals.length += deflated.bytes.len();
+                totals.crc.combine(&deflated.crc);
             }
-            whole
+            totals
         })
     }
 }

@@ -1,36 +1,34 @@
-//! What is down now, and what fails again and again: rows that open.
+//! The sections of what is down now and of what fails repeatedly.
 
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::SignedDuration;
 
-use crate::ledger::{FailingWorkload, Failure};
+use crate::ledger::FailingWorkload;
 use crate::one_line::OneLine;
 
-use super::Page;
-use super::details::{called, short_id};
-use super::meaning::why;
-use super::selection::OFTEN;
+use super::details::{display_name, short_id};
+use super::meaning::code_and_reason;
+use super::selection::MIN_REPEATED_FAILURES;
 use super::snapshot::Row;
-use super::text::{Name, Text, count, since, span, time};
+use super::text::{Escaped, EscapedName, count, since, span, time};
+use super::{Page, flag};
 
-/// So many rows are shown of what is down, at most. A link leads to all.
-const DOWN: usize = 100;
+/// Rows of what is down. A link leads to the others.
+const MAX_DOWN_ROWS: usize = 100;
 
-/// The same of what fails again and again.
-const AGAIN: usize = 30;
+const MAX_REPEATED_ROWS: usize = 30;
 
-/// There are no more rows in a part of the page that is so long, in bytes: labels can be.
-pub(super) const LONG: usize = 192 * 1024;
+/// A section gets no more rows beyond this: labels can be long.
+pub(super) const MAX_SECTION_BYTES: usize = 192 * 1024;
 
-/// Letters of Docker's words for a failed start in a row that is closed.
-const WORDS: usize = 300;
+/// Characters of the Engine's error in a closed row.
+const MAX_ERROR_CHARS: usize = 300;
 
 impl Page<'_> {
-    /// Draws what is down.
-    pub(super) fn down(&mut self) {
-        let total = self.selection.all_down;
-        if total == 0 {
+    pub(super) fn push_down(&mut self) {
+        if self.selection.total_down == 0 {
             return;
         }
         self.html += "<section>\n<h2>Down now</h2>\n";
@@ -39,20 +37,20 @@ impl Page<'_> {
             self.html += "<p class=\"empty\">Nothing that is down matches.</p>\n</section>\n";
             return;
         }
-        // The newest are there in any case.
-        let mut rows = Vec::new();
+        // The newest rows come last, and are the last to be left out.
+        let mut rows = VecDeque::new();
         let mut length = 0;
-        for row in down.iter().rev().take(DOWN) {
-            if length > LONG {
+        for row in down.iter().rev().take(MAX_DOWN_ROWS) {
+            if length > MAX_SECTION_BYTES {
                 break;
             }
             let before = self.html.len();
-            self.down_row(row);
-            rows.push(self.html.split_off(before));
-            length += rows.last().map_or(0, String::len);
+            self.push_down_row(row);
+            length += self.html.len() - before;
+            rows.push_front(self.html.split_off(before));
         }
         if rows.len() < down.len() {
-            let link = self.link(|view| (view.down, view.page) = (true, 0));
+            let link = self.link(|view| (view.only_down, view.page) = (true, 0));
             self.html += &format!(
                 "<p class=\"more\">{} more are down for longer: \
                  <a href=\"{link}#history\">all {} in the history</a></p>\n",
@@ -61,16 +59,15 @@ impl Page<'_> {
             );
         }
         self.html += "<ul>\n";
-        self.html.extend(rows.into_iter().rev());
-        self.html += "</ul>\n";
-        self.html += "</section>\n";
+        self.html.extend(rows);
+        self.html += "</ul>\n</section>\n";
     }
 
-    fn down_row(&mut self, row: &Row) {
+    fn push_down_row(&mut self, row: &Row) {
         let id = short_id(&row.id);
         let anchor = self.anchor(id);
-        let open = if self.is_open(id) { " open" } else { "" };
-        let since = match row.at {
+        let open = flag(" open", self.is_open(id));
+        let since = match row.stopped_at {
             Some(at) => since(at, self.now),
             None => "time not known".to_owned(),
         };
@@ -78,107 +75,98 @@ impl Page<'_> {
         let restarts = row.restart_count.map(|it| count(it, "restart"));
         self.html += &format!(
             "<li{anchor}><details{open}><summary><span class=\"name\">{}</span> \
-             <span class=\"service\">{}</span> <span class=\"why\"><b>{}</b> {}</span> \
+             <span class=\"service\">{}</span> <span class=\"why\">{}</span> \
              <span class=\"when\">{since}</span> <span class=\"ran\">{}</span> \
              <span class=\"restarts\">{}</span>",
-            Name(called(row)),
-            Name(&row.service),
-            row.code,
-            why(Some(row.code), row.reason),
+            EscapedName(display_name(row)),
+            EscapedName(&row.service),
+            code_and_reason(Some(row.code), row.reason),
             ran.unwrap_or_default(),
             restarts.unwrap_or_default(),
         );
         if !row.error.is_empty() {
-            let words = OneLine::truncated(gist(&row.error), WORDS).to_string();
-            self.html += &format!(" <span class=\"error\">{}</span>", Text(&words));
+            let error = OneLine::truncated(strip_runtime_prefixes(&row.error), MAX_ERROR_CHARS);
+            let error = error.to_string();
+            self.html += &format!(" <span class=\"error\">{}</span>", Escaped(&error));
         }
         self.html += "</summary>\n";
-        self.details(row);
+        self.push_details(row);
         self.html += "</details></li>\n";
     }
 
-    /// Draws what fails again and again.
-    pub(super) fn again(&mut self) {
-        let again = std::mem::take(&mut self.selection.again);
-        if again.is_empty() {
+    /// Appends the workloads that fail repeatedly.
+    pub(super) fn push_repeated(&mut self) {
+        let repeated = std::mem::take(&mut self.selection.repeated);
+        if repeated.is_empty() {
             return;
         }
         self.html += &format!(
-            "<section>\n<h2>Again and again <small>{OFTEN} failures or more {}</small></h2>\n<ul>\n",
-            self.seen_in()
+            "<section>\n<h2>Again and again <small>{MIN_REPEATED_FAILURES} failures or more {}</small></h2>\n<ul>\n",
+            self.failure_window()
         );
-        for (failing, count) in again.iter().take(AGAIN) {
-            self.again_row(failing, *count);
+        for (failing, count) in repeated.iter().take(MAX_REPEATED_ROWS) {
+            self.push_repeated_row(failing, *count);
         }
         self.html += "</ul>\n";
-        if again.len() > AGAIN {
-            let more = again.len() - AGAIN;
+        if repeated.len() > MAX_REPEATED_ROWS {
+            let more = repeated.len() - MAX_REPEATED_ROWS;
             self.html += &format!("<p class=\"more\">{more} more fail less often.</p>\n");
         }
         self.html += "</section>\n";
     }
 
-    /// The time in which failures are counted: an hour, or less if the exporter has just started.
-    pub(super) fn seen_in(&self) -> String {
-        let seen = self.now.duration_since(self.snapshot.host.started);
-        if seen.as_secs() < 3600 {
-            // The Engine's clock may be set back.
-            format!("in {}", span(seen.max(SignedDuration::ZERO)))
+    /// The time over which failures are counted: an hour, or less if the exporter has just started.
+    pub(super) fn failure_window(&self) -> String {
+        let uptime = self.now.duration_since(self.snapshot.host.started);
+        if uptime.as_secs() < 3600 {
+            // The Engine's clock may have been set back.
+            format!("in {}", span(uptime.max(SignedDuration::ZERO)))
         } else {
             "in the last hour".to_owned()
         }
     }
 
-    fn again_row(&mut self, failing: &FailingWorkload, times: u64) {
+    fn push_repeated_row(&mut self, failing: &FailingWorkload, times: u64) {
         let Some(last) = failing.last.front() else {
             return;
         };
-        let (name, kind) = workload(failing);
+        let (name, kind) = workload_name(failing);
         let mut hasher = DefaultHasher::new();
         (name, kind).hash(&mut hasher);
         let id = format!("w{:012x}", hasher.finish() >> 16);
         let anchor = self.anchor(Some(&id));
-        let open = if self.is_open(Some(&id)) { " open" } else { "" };
+        let open = flag(" open", self.is_open(Some(&id)));
         self.html += &format!(
             "<li{anchor}><details{open}><summary><span class=\"name\">{}</span> \
-             <span class=\"service\">{kind}</span> <span class=\"why\"><b>{}</b> {}</span> \
+             <span class=\"service\">{kind}</span> <span class=\"why\">{}</span> \
              <span class=\"when\">{}</span> <span class=\"times\">{} {}</span></summary>\n",
-            Name(name),
-            last.code.map(|code| code.to_string()).unwrap_or_default(),
-            why(last.code, last.reason),
+            EscapedName(name),
+            code_and_reason(last.code, last.reason),
             time(last.at, self.now),
             count(times, "time"),
-            self.seen_in(),
+            self.failure_window(),
         );
         self.html += "<div class=\"details\">\n<table>\n<thead><tr><th scope=\"col\">Container</th><th scope=\"col\">Code and reason</th>\
                       <th scope=\"col\">Ended</th><th scope=\"col\">Ran</th></tr></thead>\n<tbody>\n";
         for failure in &failing.last {
-            self.failure(failure);
+            self.html += &format!(
+                "<tr><th scope=\"row\" class=\"name\">{}</th><td class=\"why\">{}</td>\
+                 <td class=\"when\">{}</td><td class=\"ran\">{}</td></tr>\n",
+                EscapedName(&failure.name),
+                code_and_reason(failure.code, failure.reason),
+                time(failure.at, self.now),
+                failure.duration.map(span).unwrap_or_default(),
+            );
         }
         self.html += "</tbody>\n</table>\n<p class=\"links\">";
-        self.link_to_service(&failing.service);
-        self.link_to_row(&id);
+        self.push_service_link(&failing.service);
+        self.push_row_link(&id);
         self.html += "</p>\n</div>\n</details></li>\n";
-    }
-
-    fn failure(&mut self, failure: &Failure) {
-        self.html += &format!(
-            "<tr><th scope=\"row\" class=\"name\">{}</th><td class=\"why\"><b>{}</b> {}</td>\
-             <td class=\"when\">{}</td><td class=\"ran\">{}</td></tr>\n",
-            Name(&failure.name),
-            failure
-                .code
-                .map(|code| code.to_string())
-                .unwrap_or_default(),
-            why(failure.code, failure.reason),
-            time(failure.at, self.now),
-            failure.duration.map(span).unwrap_or_default(),
-        );
     }
 }
 
-/// What a workload is called, and whether that is a service or an image.
-pub(super) fn workload(failing: &FailingWorkload) -> (&str, &'static str) {
+/// A workload's name, and whether that is a service or an image.
+pub(super) fn workload_name(failing: &FailingWorkload) -> (&str, &'static str) {
     if failing.service.is_empty() {
         (&failing.image, "image")
     } else {
@@ -186,8 +174,8 @@ pub(super) fn workload(failing: &FailingWorkload) -> (&str, &'static str) {
     }
 }
 
-/// What comes first in Docker's words for a failed start, and tells nothing of why.
-const PREAMBLE: [&str; 6] = [
+/// Prefixes of Docker's error for a failed start that do not say why it failed.
+const RUNTIME_PREFIXES: [&str; 6] = [
     "failed to create task for container: ",
     "failed to create shim task: ",
     "OCI runtime create failed: ",
@@ -196,11 +184,10 @@ const PREAMBLE: [&str; 6] = [
     "error during container init: ",
 ];
 
-/// Docker's words for a failed start without those that come first in all of them.
-fn gist(error: &str) -> &str {
-    let starts = PREAMBLE.iter();
-    starts.fold(error, |rest, start| {
-        rest.strip_prefix(start).unwrap_or(rest)
+fn strip_runtime_prefixes(error: &str) -> &str {
+    let prefixes = RUNTIME_PREFIXES.iter();
+    prefixes.fold(error, |rest, prefix| {
+        rest.strip_prefix(prefix).unwrap_or(rest)
     })
 }
 
@@ -209,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_error_is_about() {
+    fn runtime_prefixes_are_stripped() {
         for (error, want) in [
             ("", ""),
             ("no such image", "no such image"),
@@ -228,7 +215,7 @@ mod tests {
                 "driver failed: runc create failed: x",
             ),
         ] {
-            assert_eq!(gist(error), want);
+            assert_eq!(strip_runtime_prefixes(error), want);
         }
     }
 }

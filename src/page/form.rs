@@ -1,99 +1,95 @@
-//! What searches and filters, and switches the renewal.
+//! The search form, the active filters, and the link that switches the automatic refresh.
 
 use crate::reason::Reason;
 
-use super::down::LONG;
+use super::down::MAX_SECTION_BYTES;
 use super::meaning::words;
-use super::text::{Text, clock, shown};
-use super::view::{LETTERS, View};
-use super::{Page, RENEWED};
+use super::text::{Escaped, clock, shown};
+use super::view::{MAX_PARAMETER_CHARS, View};
+use super::{Page, REFRESH_SECONDS, flag, href};
 
-/// So many services can be chosen, at most. Others are found by a part of their names.
-const SERVICES: usize = 300;
+/// Services in the selection. Others are found by a part of their name.
+const MAX_SERVICES: usize = 300;
 
 impl Page<'_> {
-    /// Draws the form, and the link that switches the renewal.
-    pub(super) fn form(&mut self) {
+    pub(super) fn push_form(&mut self) {
         let view = self.view;
         self.html += &format!(
             "<form id=\"search\" action=\"./\" role=\"search\">\n\
-             <label>Search <input type=\"search\" name=\"q\" value=\"{}\" maxlength=\"{LETTERS}\" \
+             <label>Search <input type=\"search\" name=\"q\" value=\"{}\" maxlength=\"{MAX_PARAMETER_CHARS}\" \
              placeholder=\"name, service, image or id\"></label>\n",
-            Text(&view.text)
+            Escaped(&view.search)
         );
         let services = std::mem::take(&mut self.selection.services);
         if !services.is_empty() || !view.service.is_empty() {
-            // As a view has them: some may be the same by then.
-            let services = services
-                .into_iter()
-                .take(SERVICES)
-                .map(|it| shown(it).trim().to_owned());
+            // Shortened as in a view. Some may then be equal.
+            let services = services.into_iter().take(MAX_SERVICES);
+            let services = services.map(|it| shown(it).trim().to_owned());
             let mut services: Vec<_> = services.filter(|it| *it != view.service).collect();
             services.sort_unstable();
             services.dedup();
             if !view.service.is_empty() {
                 services.insert(0, view.service.clone());
             }
-            let options = services.iter().map(|it| (it.clone(), it.clone()));
-            self.select("Service", "service", options, &view.service);
+            let options = services.iter().map(|it| (&**it, it.clone()));
+            self.push_select("Service", "service", options, &view.service);
         }
-        let reasons = Reason::ALL.map(|it| (it.name().to_owned(), words(it)));
-        let chosen = view.reason.map(Reason::name).unwrap_or_default();
-        self.select("Reason", "reason", reasons.into_iter(), chosen);
-        let checked = if view.failures { " checked" } else { "" };
+        let reasons = Reason::ALL.into_iter().map(|it| (it.name(), words(it)));
+        let chosen = view.reason.map_or("", Reason::name);
+        self.push_select("Reason", "reason", reasons, chosen);
+        let checked = flag(" checked", view.only_failures);
         self.html += &format!(
             "<label class=\"check\"><input type=\"checkbox\" name=\"failures\" value=\"1\"{checked}> \
              failures only</label>\n"
         );
-        if view.down {
+        if view.only_down {
             self.html += "<input type=\"hidden\" name=\"down\" value=\"1\">\n";
         }
-        if view.stays {
+        if view.is_refresh_off {
             self.html += "<input type=\"hidden\" name=\"refresh\" value=\"off\">\n";
         }
         self.html += "<button>Show</button>\n";
-        self.show_all();
+        self.push_show_all();
         self.html += "</form>\n";
     }
 
-    fn select(
+    fn push_select<'a>(
         &mut self,
         label: &str,
         name: &str,
-        options: impl Iterator<Item = (String, String)>,
+        options: impl Iterator<Item = (&'a str, String)>,
         chosen: &str,
     ) {
         self.html +=
             &format!("<label>{label} <select name=\"{name}\"><option value=\"\">all</option>\n");
         let before = self.html.len();
         for (value, text) in options {
-            if self.html.len() - before > LONG {
+            if self.html.len() - before > MAX_SECTION_BYTES {
                 break;
             }
-            let selected = if value == chosen { " selected" } else { "" };
             self.html += &format!(
-                "<option value=\"{}\"{selected}>{}</option>\n",
-                Text(&value),
-                Text(&text)
+                "<option value=\"{}\"{}>{}</option>\n",
+                Escaped(value),
+                flag(" selected", value == chosen),
+                Escaped(&text)
             );
         }
         self.html += "</select></label>\n";
     }
 
-    /// Draws when the page was made, and the link that switches its renewal.
-    pub(super) fn renewal(&mut self) {
-        let open = self.view.open.clone();
-        let link = self.link(|view| {
-            view.stays = !view.stays;
-            view.open = open;
+    /// Appends the time of the page, and the link that switches the automatic refresh.
+    pub(super) fn push_refresh(&mut self) {
+        let link = href(&View {
+            is_refresh_off: !self.view.is_refresh_off,
+            ..self.view.clone()
         });
-        let (says, does) = if self.view.stays {
+        let (status, action) = if self.view.is_refresh_off {
             ("not renewed".to_owned(), "Renew")
         } else {
-            (format!("renewed every {RENEWED} s"), "Stop renewal")
+            (format!("renewed every {REFRESH_SECONDS} s"), "Stop renewal")
         };
         self.html += &format!(
-            "<p class=\"renewal\">As of {} UTC, {says}. <a href=\"{link}\">{does}</a>",
+            "<p class=\"renewal\">As of {} UTC, {status}. <a href=\"{link}\">{action}</a>",
             clock(self.now)
         );
         if self.is_known() {
@@ -102,30 +98,30 @@ impl Page<'_> {
         self.html += "</p>\n";
     }
 
-    /// Draws what the view is limited to, if it is, above all that it limits.
-    pub(super) fn limits(&mut self) {
+    /// Appends the active search and filters, if there are any.
+    pub(super) fn push_filters(&mut self) {
         let view = self.view;
-        let mut limits = Vec::new();
-        if !view.text.is_empty() {
-            limits.push(format!("“{}”", Text(&view.text)));
+        let mut filters = Vec::new();
+        if !view.search.is_empty() {
+            filters.push(format!("“{}”", Escaped(&view.search)));
         }
         if !view.service.is_empty() {
-            limits.push(format!("service {}", Text(&view.service)));
+            filters.push(format!("service {}", Escaped(&view.service)));
         }
         if let Some(reason) = view.reason {
-            limits.push(format!("reason {}", words(reason)));
+            filters.push(format!("reason {}", words(reason)));
         }
-        if !limits.is_empty() {
-            self.html += &format!("<p class=\"limits\">Below: {}. ", limits.join(", "));
-            self.show_all();
+        if !filters.is_empty() {
+            self.html += &format!("<p class=\"limits\">Below: {}. ", filters.join(", "));
+            self.push_show_all();
             self.html += "</p>\n";
         }
     }
 
-    /// Draws a link to the view that shows all, if this one does not.
-    fn show_all(&mut self) {
+    /// Appends a link to the unfiltered view, unless this is it.
+    fn push_show_all(&mut self) {
         let all = View {
-            stays: self.view.stays,
+            is_refresh_off: self.view.is_refresh_off,
             ..View::default()
         };
         let this = View {
@@ -134,7 +130,7 @@ impl Page<'_> {
             ..self.view.clone()
         };
         if this != all {
-            self.html += &format!("<a href=\"{}\">Show all</a>\n", super::href(&all));
+            self.html += &format!("<a href=\"{}\">Show all</a>\n", href(&all));
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What an exit code and a reason mean.
+//! Exit codes and reasons in words.
 
 use std::borrow::Cow;
 
 use crate::engine::signal_name;
 use crate::reason::Reason;
 
-/// What an exit code means by the customs of Docker and of shells: 137 is "SIGKILL".
+/// The meaning of an exit code by the conventions of Docker and of shells: 137 is "SIGKILL".
 #[must_use]
 pub fn meaning(code: i64) -> Cow<'static, str> {
     Cow::Borrowed(match code {
@@ -23,19 +23,25 @@ pub fn meaning(code: i64) -> Cow<'static, str> {
     })
 }
 
-/// The words for a reason: `oom killed`.
+/// A reason in words: `oom killed`.
 pub(super) fn words(reason: Reason) -> String {
     reason.name().replace('_', " ")
 }
 
-/// Why a run ended, together with what its code means where that says more: `oom killed, SIGKILL`.
-pub(super) fn why(code: Option<i64>, reason: Reason) -> String {
-    let means = code.map_or("".into(), meaning);
+/// The reason in words, with the meaning of the code if that adds something: `oom killed, SIGKILL`.
+pub(super) fn explain(code: Option<i64>, reason: Reason) -> String {
+    let meaning = code.map_or("".into(), meaning);
     match (reason, code) {
-        (Reason::Error, Some(_)) => means.into_owned(),
-        (_, Some(125..=127 | 129..=192)) => format!("{}, {means}", words(reason)),
+        (Reason::Error, Some(_)) => meaning.into_owned(),
+        (_, Some(125..=127 | 129..=192)) => format!("{}, {meaning}", words(reason)),
         _ => words(reason),
     }
+}
+
+/// The code and its explanation as HTML: `<b>137</b> oom killed, SIGKILL`.
+pub(super) fn code_and_reason(code: Option<i64>, reason: Reason) -> String {
+    let number = code.map(|code| code.to_string()).unwrap_or_default();
+    format!("<b>{number}</b> {}", explain(code, reason))
 }
 
 #[cfg(test)]
@@ -43,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_is_not_said_twice() {
+    fn nothing_is_said_twice() {
         use Reason::{Completed, Error, OomKilled, Signaled, StartFailed, Stopped, Unhealthy};
         for (code, reason, want) in [
             (Some(0), Completed, "completed"),
@@ -60,7 +66,7 @@ mod tests {
             (Some(127), StartFailed, "start failed, command not found"),
             (None, StartFailed, "start failed"),
         ] {
-            assert_eq!(why(code, reason), want, "{code:?} {reason:?}");
+            assert_eq!(explain(code, reason), want, "{code:?} {reason:?}");
         }
     }
 

@@ -1,9 +1,7 @@
-//! The page at `/`: a host, what is down on it, and its exits, for a human. Pure: what was published, a
-//! view of it and the time of day go in, HTML comes out.
+//! The page at `/`. Pure: a snapshot, a view and the time go in, HTML comes out.
 //!
-//! It is one document without a script, and a policy that lets none run and nothing be loaded. All
-//! that comes from Docker is escaped by [`Text`](text::Text), and no URL has more of it than what
-//! [`View::query`] encodes.
+//! The page has no script, and its policy lets none run and nothing be loaded. Text from Docker is
+//! escaped by [`Escaped`](text::Escaped); in URLs it appears only as [`View::query`] encodes it.
 
 mod details;
 mod down;
@@ -23,69 +21,73 @@ use crate::engine::State;
 
 pub use meaning::meaning;
 use selection::Selection;
-pub use snapshot::{Containers, Docker, Host, Now, Row, Rows, Snapshot};
-use text::{Name, Text, ago, count, shown, utc};
+pub use snapshot::{ContainerSnapshot, Docker, Host, Row, RowCache, Snapshot};
+use text::{Escaped, EscapedName, ago, count, shown, utc};
 pub use view::View;
 
-/// What a browser may do with the page: apply its style, show its icon, and ask for it again with what
-/// its form has. Whoever changes the style is told the new hash by a test.
+/// The `Content-Security-Policy`: a browser may apply the style, show the icon and submit the form. A
+/// test gives the new hash after a change of the style.
 pub const POLICY: &str = "default-src 'none'; \
     style-src 'sha256-cx5cxAX/Knu3WjBfdTlic6BegTym3TnTEgiUQG2oAgs='; img-src data:; \
     base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 const STYLE: &str = include_str!("style.css");
 
-/// Seconds after which a browser asks again.
-const RENEWED: u32 = 10;
+/// How often a browser refreshes the page.
+const REFRESH_SECONDS: u32 = 10;
 
-/// A page while it is drawn.
+/// A page during rendering. Its `push_…` methods append to `html`.
 struct Page<'a> {
     html: String,
     snapshot: &'a Snapshot,
     view: &'a View,
     selection: Selection<'a>,
     now: Timestamp,
-    /// The rows that a link can lead to.
+    /// The ids of rows that have an anchor.
     anchors: HashSet<String>,
 }
 
-/// Renders the page as this view shows it. `asked_as`: what the exporter was asked as, which names the
-/// host if the Engine does not. `now`: by the Engine's clock.
+/// Renders the page for a view. `host`: the request's `Host` header, shown if the Engine gives the host no
+/// name. `now`: by the Engine's clock.
 #[must_use]
-pub fn render(snapshot: &Snapshot, view: &View, asked_as: &str, now: Timestamp) -> String {
+pub fn render(snapshot: &Snapshot, view: &View, host: &str, now: Timestamp) -> String {
     let mut page = Page {
         html: String::with_capacity(64 * 1024),
         snapshot,
         view,
-        selection: Selection::of(&snapshot.containers, view, now),
+        selection: Selection::new(&snapshot.containers, view, now),
         now,
         anchors: HashSet::new(),
     };
-    let host = [&*snapshot.host.name, asked_as, "this host"];
-    let host = host.into_iter().find(|name| !name.is_empty());
-    let host = host.unwrap_or_default();
-    page.head(&shown(host));
-    page.header(host);
+    let names = [&*snapshot.host.name, host];
+    let host = names.into_iter().find(|name| !name.is_empty());
+    let host = host.unwrap_or("this host");
+    page.push_head(&shown(host));
+    page.push_header(host);
     if page.is_known() {
-        page.states();
-        page.limits();
-        page.down();
-        page.again();
-        page.form();
-        page.history();
+        page.push_states();
+        page.push_filters();
+        page.push_down();
+        page.push_repeated();
+        page.push_form();
+        page.push_history();
     }
-    page.html += "</main>\n";
-    page.foot();
+    page.push_foot();
     page.html
 }
 
-/// The URL of a view, for an attribute.
+/// The URL of a view, escaped for an attribute.
 fn href(view: &View) -> String {
     format!("./{}", view.query().replace('&', "&amp;"))
 }
 
+/// A boolean attribute of an element, if it is on.
+fn flag(attribute: &'static str, is_on: bool) -> &'static str {
+    if is_on { attribute } else { "" }
+}
+
 impl Page<'_> {
-    /// The URL of this view with a change, for an attribute. No row is open in it.
+    /// The URL of this view with a change and all rows closed.
     fn link(&self, change: impl FnOnce(&mut View)) -> String {
         let mut view = self.view.clone();
         view.open.clear();
@@ -93,21 +95,21 @@ impl Page<'_> {
         href(&view)
     }
 
-    /// The URL of the usual view with a change, for an attribute. Whether it is renewed stays as it is.
+    /// The URL of the default view with a change. Only the refresh setting is kept.
     fn link_anew(&self, change: impl FnOnce(&mut View)) -> String {
         let mut view = View {
-            stays: self.view.stays,
+            is_refresh_off: self.view.is_refresh_off,
             ..View::default()
         };
         change(&mut view);
         href(&view)
     }
 
-    /// The URL of the view in which the row with this id is open, and the rest as in that one.
-    fn link_to(&self, id: &str, view: View) -> String {
+    /// The URL of the given view with this row open. The refresh setting is kept.
+    fn link_to_row(&self, id: &str, view: View) -> String {
         let view = View {
-            page: 0, // The one that it is on.
-            stays: self.view.stays,
+            page: 0, // The page with the row.
+            is_refresh_off: self.view.is_refresh_off,
             open: id.to_owned(),
             ..view
         };
@@ -118,7 +120,7 @@ impl Page<'_> {
         id.is_some_and(|id| id == self.view.open)
     }
 
-    /// The attribute by which links find a row, unless they find another one.
+    /// The `id` attribute that row links refer to; empty if the page already has one for this row.
     fn anchor(&mut self, id: Option<&str>) -> String {
         match id {
             Some(id) if self.anchors.insert(id.to_owned()) => format!(" id=\"c-{id}\""),
@@ -126,17 +128,17 @@ impl Page<'_> {
         }
     }
 
-    /// Whether something is known of the containers, and it is not too old.
+    /// Whether there is data on the containers, and it is recent enough.
     fn is_known(&self) -> bool {
         !self.snapshot.containers.states.is_empty()
     }
 
     fn is_good(&self) -> bool {
         let is_up = matches!(self.snapshot.host.docker, Docker::Up { .. });
-        is_up && self.is_known() && self.selection.all_down == 0
+        is_up && self.is_known() && self.selection.total_down == 0
     }
 
-    /// What the Engine is called.
+    /// The Engine's display name.
     fn engine(&self) -> &'static str {
         if self.snapshot.host.engine == "podman" {
             "Podman"
@@ -145,65 +147,66 @@ impl Page<'_> {
         }
     }
 
-    fn head(&mut self, host: &str) {
-        let (engine, down) = (self.engine(), self.selection.all_down);
+    fn push_head(&mut self, host: &str) {
+        let (engine, down) = (self.engine(), self.selection.total_down);
         let title = match self.snapshot.host.docker {
             Docker::NotAsked => format!("{engine} was not asked yet"),
             Docker::Down { .. } => format!("{engine} cannot be read"),
             Docker::Up { .. } if !self.is_known() => format!("{engine} is being read"),
             Docker::Up { .. } => format!("{down} down"),
         };
-        let renewal = if self.view.stays {
+        let refresh = if self.view.is_refresh_off {
             String::new()
         } else {
-            format!("<meta http-equiv=\"refresh\" content=\"{RENEWED}\">\n")
+            format!("<meta http-equiv=\"refresh\" content=\"{REFRESH_SECONDS}\">\n")
         };
         self.html += &format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             {renewal}<title>{title} · {}</title>\n<link rel=\"icon\" href=\"{}\">\n\
+             {refresh}<title>{title} · {}</title>\n<link rel=\"icon\" href=\"{}\">\n\
              <style>{STYLE}</style>\n</head>\n<body>\n",
-            Text(host),
+            Escaped(host),
             icon(self.is_good()),
         );
     }
 
-    fn header(&mut self, host: &str) {
+    fn push_header(&mut self, host: &str) {
         let Host {
             docker,
             version,
             listed_at,
+            started,
             ..
         } = &self.snapshot.host;
         let engine = self.engine();
-        let (class, says) = match docker {
+        let (class, status) = match docker {
             Docker::NotAsked => ("", "was not asked yet".to_owned()),
             Docker::Up { since } => {
-                let at_once = since.duration_since(self.snapshot.host.started).as_secs() < 60;
-                let says = if at_once {
+                let status = if since.duration_since(*started).as_secs() < 60 {
                     "answers, watched since"
                 } else {
                     "answers again since"
                 };
-                ("up", format!("{says} {}", self.long(*since)))
+                ("up", format!("{status} {}", self.utc_and_ago(*since)))
             }
             Docker::Down { since, .. } => {
-                ("off", format!("cannot be read since {}", self.long(*since)))
+                let since = self.utc_and_ago(*since);
+                ("off", format!("cannot be read since {since}"))
             }
         };
         self.html += &format!(
-            "<header>\n<h1>{}</h1>\n<p class=\"engine {class}\">{engine} {} {says}</p>\n",
-            Name(host),
-            Text(&shown(version)),
+            "<header>\n<h1>{}</h1>\n<p class=\"engine {class}\">{engine} {} {status}</p>\n",
+            EscapedName(host),
+            Escaped(&shown(version)),
         );
-        self.renewal();
+        self.push_refresh();
         self.html += "</header>\n<main>\n";
         match docker {
             Docker::NotAsked => {}
-            Docker::Up { .. } if self.is_known() => self.verdict(),
+            Docker::Up { .. } if self.is_known() => self.push_verdict(),
             Docker::Up { .. } => {
-                let listed =
-                    listed_at.map(|at| format!("The last listing is of {}.", self.long(at)));
+                let listed = listed_at.map(|at| self.utc_and_ago(at));
+                let listed = listed.map(|at| format!("The last listing is of {at}."));
                 self.html += &format!(
                     "<p class=\"verdict\">{engine} is being read</p>\n<p class=\"last\">{}</p>\n",
                     listed.unwrap_or_default(),
@@ -219,98 +222,84 @@ impl Page<'_> {
                         "All below is of {}, {}. Down then: {}.",
                         utc(*at),
                         ago(*at, self.now),
-                        self.selection.all_down,
+                        self.selection.total_down,
                     ),
                 };
                 self.html += &format!(
                     "<div role=\"alert\"><p class=\"verdict bad\">{engine} cannot be read</p>\n\
                      <p class=\"last\">{}<br>{known}</p></div>\n",
-                    Text(why),
+                    Escaped(why),
                 );
             }
         }
     }
 
-    /// Draws how many are down, the first that a reader wants to know.
-    fn verdict(&mut self) {
+    /// Appends how many containers are down, which a reader wants to know first.
+    fn push_verdict(&mut self) {
         let Some(row) = self.selection.newest_down else {
             self.html += "<p class=\"verdict good\">Nothing is down</p>\n";
-            return self.most_often();
+            return self.push_most_repeated();
         };
-        let name = if row.service.is_empty() {
-            details::called(row)
-        } else {
-            &row.service
-        };
+        let name = EscapedName(match &*row.service {
+            "" => details::display_name(row),
+            service => service,
+        });
         let name = match details::short_id(&row.id) {
             Some(id) => {
-                // This view may not show it.
-                let link = self.link_to(id, View::default());
-                format!("<a href=\"{link}\">{}</a>", Name(name))
+                // The default view: this one may not show the row.
+                let link = self.link_to_row(id, View::default());
+                format!("<a href=\"{link}\">{name}</a>")
             }
-            None => Name(name).to_string(),
+            None => name.to_string(),
         };
-        let when = row.at.map(|at| format!(" {}", ago(at, self.now)));
+        let when = row.stopped_at.map(|at| format!(" {}", ago(at, self.now)));
         self.html += &format!(
             "<p class=\"verdict bad\">{} down</p>\n<p class=\"last\">The last was {name}{}: {}.</p>\n",
-            self.selection.all_down,
+            self.selection.total_down,
             when.unwrap_or_default(),
-            meaning::why(Some(row.code), row.reason),
+            meaning::explain(Some(row.code), row.reason),
         );
-        self.most_often();
+        self.push_most_repeated();
     }
 
-    /// Draws what fails again and again the most, which may be up at the moment.
-    fn most_often(&mut self) {
-        let Some((failing, times)) = self.selection.most_often else {
+    /// Appends the workload that fails most often. It may be up at the moment.
+    fn push_most_repeated(&mut self) {
+        let Some((failing, times)) = self.selection.most_repeated else {
             return;
         };
-        let others = match self.selection.all_again - 1 {
+        let others = match self.selection.total_repeated - 1 {
             0 => String::new(),
             others => format!(" and {others} more"),
         };
         let last = failing.last.front();
-        let why = last.map(|last| meaning::why(last.code, last.reason));
+        let why = last.map(|last| meaning::explain(last.code, last.reason));
         self.html += &format!(
             "<p class=\"last\">Again and again: {} ({} {}, {}){others}.</p>\n",
-            Name(down::workload(failing).0),
+            EscapedName(down::workload_name(failing).0),
             count(times, "time"),
-            self.seen_in(),
+            self.failure_window(),
             why.unwrap_or_default(),
         );
     }
 
-    /// A time, and how long ago it was.
-    fn long(&self, at: Timestamp) -> String {
+    fn utc_and_ago(&self, at: Timestamp) -> String {
         format!("{} ({})", utc(at), ago(at, self.now))
     }
 
-    fn states(&mut self) {
+    fn push_states(&mut self) {
         self.html += "<dl class=\"states\">\n";
         for (state, count) in &self.snapshot.containers.states {
-            // The rare ones only if there are any.
+            // Rare states are shown only if there are any.
             if *count > 0 || matches!(state, State::Running | State::Exited) {
-                let name = state.name();
-                self.html += &format!("<div><dt>{name}</dt><dd>{count}</dd></div>\n");
+                self.push_fact(state.name(), count);
             }
         }
         self.html += "</dl>\n";
     }
 
-    fn service_link(&self, service: &str) -> String {
-        if service.is_empty() {
-            return String::new();
-        }
-        let link = self.link(|view| {
-            view.service = shown(service).into_owned();
-            view.page = 0;
-        });
-        format!("<a href=\"{link}\">{}</a>", Name(service))
-    }
-
-    fn foot(&mut self) {
+    fn push_foot(&mut self) {
         self.html += &format!(
-            "<footer>\n<p>docker-exit-exporter {}</p>\n<p>All times are UTC.</p>\n\
+            "</main>\n<footer>\n<p>docker-exit-exporter {}</p>\n<p>All times are UTC.</p>\n\
              <p><a href=\"./metrics\">/metrics</a> <a href=\"./-/healthy\">/-/healthy</a> \
              <a href=\"./-/ready\">/-/ready</a></p>\n</footer>\n</body>\n</html>\n",
             env!("CARGO_PKG_VERSION"),
@@ -318,7 +307,7 @@ impl Page<'_> {
     }
 }
 
-/// A dot, green or red, so that no browser asks for `/favicon.ico`.
+/// A green or red dot as a data URL, so that no browser requests `/favicon.ico`.
 fn icon(good: bool) -> String {
     let (colour, sign) = if good {
         ("17734a", "M4.5,8.5l2.5,2.5,4.5-5.5")

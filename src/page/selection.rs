@@ -1,4 +1,4 @@
-//! What a view shows of all that is known.
+//! Selects and sorts what a view shows.
 
 use jiff::Timestamp;
 use memchr::memchr2_iter;
@@ -6,79 +6,86 @@ use memchr::memchr2_iter;
 use crate::ledger::FailingWorkload;
 use crate::reason::Reason;
 
-use super::snapshot::{Containers, Row};
+use super::snapshot::{ContainerSnapshot, Row};
 use super::text::shown;
 use super::view::View;
 
-/// A workload fails again and again if it has failed so often within an hour.
-pub(super) const OFTEN: u64 = 3;
+/// A workload with this many failures within an hour fails repeatedly.
+pub(super) const MIN_REPEATED_FAILURES: u64 = 3;
 
-/// What a view shows, in its order.
+/// What a view shows. The totals and newest ones do not depend on the view.
 #[derive(Debug, Default)]
 pub(super) struct Selection<'a> {
-    /// How many are down now, whatever the view.
-    pub(super) all_down: usize,
-    /// What went down last, whatever the view.
+    /// Containers that are down now.
+    pub(super) total_down: usize,
+    /// The container that went down last.
     pub(super) newest_down: Option<&'a Row>,
-    /// What is down now, the longest first.
+    /// The selected containers that are down, the longest first.
     pub(super) down: Vec<&'a Row>,
-    /// How many workloads fail again and again, whatever the view.
-    pub(super) all_again: usize,
-    /// The one that fails the most often, whatever the view.
-    pub(super) most_often: Option<(&'a FailingWorkload, u64)>,
-    /// What fails again and again, with how often in the last hour, the most often first.
-    pub(super) again: Vec<(&'a FailingWorkload, u64)>,
-    /// How many exits there are, whatever the view.
-    pub(super) all_exits: usize,
-    /// The exits, the newest first; those of unknown age last.
+    /// Workloads that fail repeatedly.
+    pub(super) total_repeated: usize,
+    /// The workload with the most failures in the last hour, and their number.
+    pub(super) most_repeated: Option<(&'a FailingWorkload, u64)>,
+    /// The selected workloads that fail repeatedly, the most failures first.
+    pub(super) repeated: Vec<(&'a FailingWorkload, u64)>,
+    /// All exits.
+    pub(super) total_exits: usize,
+    /// The selected exits, the newest first; those without a time last.
     pub(super) history: Vec<&'a Row>,
-    /// How many exits of each reason there are, in the order of [`Reason::ALL`], with this text and
-    /// service.
+    /// Exits with the view's search and service, by reason in the order of [`Reason::ALL`].
     pub(super) reasons: [usize; Reason::ALL.len()],
     /// How many of these are down now.
     pub(super) matching_down: usize,
-    /// The services that have exits, in their order.
+    /// The services of all exits, sorted.
     pub(super) services: Vec<&'a str>,
 }
 
 impl<'a> Selection<'a> {
-    pub(super) fn of(containers: &'a Containers, view: &View, now: Timestamp) -> Self {
-        let mut it = Self::default();
-        for row in containers.slots.iter().flat_map(|slot| slot.iter()) {
-            it.take(row, view);
+    pub(super) fn new(containers: &'a ContainerSnapshot, view: &View, now: Timestamp) -> Self {
+        let mut selection = Self::default();
+        for row in containers.shards.iter().flat_map(|shard| shard.iter()) {
+            selection.add(row, view);
         }
-        it.services.sort_unstable();
-        it.services.dedup();
-        sort(&mut it.history);
-        sort(&mut it.down);
-        let known = it.down.partition_point(|row| row.at.is_some());
-        it.down[..known].reverse();
-        let often = containers.failing.iter();
-        let often = often.map(|failing| (&**failing, failing.failures_in_last_hour(now)));
-        it.again = often.filter(|(_, count)| *count >= OFTEN).collect();
-        it.again.sort_unstable_by(|(one, count), (other, others)| {
+        selection.services.sort_unstable();
+        selection.services.dedup();
+        sort(&mut selection.history);
+        sort(&mut selection.down);
+        let with_time = selection
+            .down
+            .partition_point(|row| row.stopped_at.is_some());
+        selection.down[..with_time].reverse();
+        let failing = containers.failing.iter();
+        let failing = failing.map(|it| (&**it, it.failures_in_last_hour(now)));
+        let mut repeated: Vec<_> = failing
+            .filter(|(_, count)| *count >= MIN_REPEATED_FAILURES)
+            .collect();
+        repeated.sort_unstable_by(|(one, count), (other, others)| {
             let names = (&one.service, &one.image).cmp(&(&other.service, &other.image));
             others.cmp(count).then(names)
         });
-        it.all_again = it.again.len();
-        it.most_often = it.again.first().copied();
-        it.again.retain(|(failing, _)| fails_so(failing, view));
-        it
+        selection.total_repeated = repeated.len();
+        selection.most_repeated = repeated.first().copied();
+        repeated.retain(|(failing, _)| matches_workload(failing, view));
+        selection.repeated = repeated;
+        selection
     }
 
-    fn take(&mut self, row: &'a Row, view: &View) {
+    fn add(&mut self, row: &'a Row, view: &View) {
         let is_down = row.is_down();
-        self.all_exits += 1;
+        self.total_exits += 1;
         if !row.service.is_empty() {
             self.services.push(&row.service);
         }
         if is_down {
-            self.all_down += 1;
-            if self.newest_down.is_none_or(|newest| newest.at < row.at) {
+            self.total_down += 1;
+            if self
+                .newest_down
+                .is_none_or(|newest| newest.stopped_at < row.stopped_at)
+            {
                 self.newest_down = Some(row);
             }
         }
-        if !is_of_service(&row.service, view) || !has_text(row, &view.text) {
+        if !matches_service(&row.service, view) || !matches_search(row, &view.search) {
             return;
         }
         self.reasons[row.reason as usize] += 1;
@@ -89,12 +96,12 @@ impl<'a> Selection<'a> {
         if is_down {
             self.down.push(row);
         }
-        if (!view.failures || row.reason.is_failure()) && (!view.down || is_down) {
+        if (!view.only_failures || row.reason.is_failure()) && (!view.only_down || is_down) {
             self.history.push(row);
         }
     }
 
-    /// How many exits of this text and service are failures.
+    /// Failures with the view's search and service.
     pub(super) fn failures(&self) -> usize {
         let counts = Reason::ALL.iter().zip(self.reasons);
         let failures = counts.filter(|(reason, _)| reason.is_failure());
@@ -102,45 +109,45 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// Sorts exits, the newest first; those of unknown age come last.
+/// Sorts exits, the newest first; those without a time last.
 fn sort(rows: &mut [&Row]) {
-    rows.sort_unstable_by(|one, other| other.at.cmp(&one.at).then_with(|| one.id.cmp(&other.id)));
+    rows.sort_unstable_by(|one, other| {
+        let times = other.stopped_at.cmp(&one.stopped_at);
+        times.then_with(|| one.id.cmp(&other.id))
+    });
 }
 
-/// An id is looked for by so many digits at least: words such as `db` would find every other container.
-const ID_DIGITS: usize = 4;
+/// A search matches an id only if it is this long: words such as `db` would match every other id.
+const MIN_ID_CHARS: usize = 4;
 
-/// Whether an exit has this text somewhere, or an id that begins with it.
-fn has_text(row: &Row, text: &str) -> bool {
+/// Whether a name contains the search, or the id begins with it.
+fn matches_search(row: &Row, search: &str) -> bool {
     let names = [&row.name, &row.service, &row.image];
-    let is_id = |start: &str| text.len() >= ID_DIGITS && start.eq_ignore_ascii_case(text);
-    names.into_iter().any(|name| has(name, text)) || row.id.get(..text.len()).is_some_and(is_id)
+    let is_id = |start: &str| search.len() >= MIN_ID_CHARS && start.eq_ignore_ascii_case(search);
+    names.into_iter().any(|name| contains(name, search))
+        || row.id.get(..search.len()).is_some_and(is_id)
 }
 
-/// Whether a workload has failed as a view wants it.
-fn fails_so(failing: &FailingWorkload, view: &View) -> bool {
-    let mut last = failing.last.iter();
+fn matches_workload(failing: &FailingWorkload, view: &View) -> bool {
     let names = failing.last.iter().map(|failure| &*failure.name);
-    let mut texts = names.chain([&*failing.service, &*failing.image]);
-    is_of_service(&failing.service, view)
-        && texts.any(|text| has(text, &view.text))
-        && view
-            .reason
-            .is_none_or(|reason| last.any(|it| it.reason == reason))
+    let mut names = names.chain([&*failing.service, &*failing.image]);
+    let has_reason = |reason| failing.last.iter().any(|it| it.reason == reason);
+    matches_service(&failing.service, view)
+        && names.any(|name| contains(name, &view.search))
+        && view.reason.is_none_or(has_reason)
 }
 
-fn is_of_service(service: &str, view: &View) -> bool {
+fn matches_service(service: &str, view: &View) -> bool {
     view.service.is_empty() || shown(service).trim() == view.service
 }
 
-/// Whether a text has another one in it, as it is or as it is shown; capital letters of English are as
-/// good as small ones.
-fn has(text: &str, part: &str) -> bool {
-    is_in(part, text) || (part.contains('\\') && is_in(part, &shown(text)))
+/// Whether a text contains a part, either as it is or as the page shows it, ignoring ASCII case.
+fn contains(text: &str, part: &str) -> bool {
+    contains_bytes(text, part) || (part.contains('\\') && contains_bytes(&shown(text), part))
 }
 
-fn is_in(part: &str, text: &str) -> bool {
-    let (part, text) = (part.as_bytes(), text.as_bytes());
+fn contains_bytes(text: &str, part: &str) -> bool {
+    let (text, part) = (text.as_bytes(), part.as_bytes());
     let Some(first) = part.first() else {
         return true;
     };

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::engine::RestartPolicy;
-use crate::ledger::{FailingWorkload, Failure};
+use crate::ledger::{ContainerStatus, FailingWorkload, Failure};
 use crate::reason::{Reason, StopRequest};
 
 /// 2026-11-22 10:00:55 UTC.
@@ -19,35 +19,35 @@ fn before(seconds: i64) -> Timestamp {
     now() - SignedDuration::from_secs(seconds)
 }
 
-/// An exit with the id of this number, three minutes ago.
+/// An exit three minutes ago. Its id begins with this number.
 fn exit(number: usize, name: &str, code: i64) -> Row {
     ended(180, number, name, code)
 }
 
-/// The same so many seconds ago.
+/// The same, this many seconds ago.
 fn ended(seconds: i64, number: usize, name: &str, code: i64) -> Row {
     Row {
         id: format!("{number:012x}{:052}", 0).into(),
         name: name.into(),
         service: "shop/web".into(),
-        of_swarm: false,
+        is_swarm: false,
         image: "nginx:1.27".into(),
         labels: r#"id="/docker/5a",container_label_a="b,\"c""#.into(),
         code,
         reason: Reason::classify(code, StopRequest::None, false),
         error: "".into(),
         created: Some(before(seconds + 600)),
-        at: Some(before(seconds)),
-        is_end: true,
+        stopped_at: Some(before(seconds)),
+        has_end_time: true,
         duration: Some(SignedDuration::from_millis(75_312)),
         restart_count: Some(2),
         restart_policy: Some(RestartPolicy::Always),
-        now: Now::Stopped,
-        superseded: false,
+        status: ContainerStatus::Stopped,
+        is_superseded: false,
     }
 }
 
-/// So many failures, one a minute, the last a minute ago.
+/// A workload with one failure a minute, the last a minute ago.
 fn failing(service: &str, image: &str, code: i64, count: u32) -> Arc<FailingWorkload> {
     let minute = |number: u32| before(60 * i64::from(number + 1)).as_second() / 60;
     let failure = |number: u32| Failure {
@@ -77,9 +77,9 @@ fn snapshot(rows: Vec<Row>) -> Snapshot {
             listed_at: Some(now()),
             started: before(90_000),
         },
-        containers: Arc::new(Containers {
+        containers: Arc::new(ContainerSnapshot {
             states: State::ALL.map(|state| (state, 0)).to_vec(),
-            slots: vec![rows.into()],
+            shards: vec![rows.into()],
             failing: Arc::default(),
         }),
         ..Snapshot::default()
@@ -94,7 +94,7 @@ fn viewed(snapshot: &Snapshot, query: &str) -> String {
     render(snapshot, &View::parse(query), "", now())
 }
 
-/// The part of a page below this heading.
+/// The section of a page with this heading.
 fn below<'a>(page: &'a str, heading: &str) -> &'a str {
     let (_, part) = page
         .split_once(&format!("<h2>{heading}"))
@@ -102,7 +102,7 @@ fn below<'a>(page: &'a str, heading: &str) -> &'a str {
     part.split("</section>").next().unwrap_or_default()
 }
 
-/// The names in a part of a page, in their order.
+/// The names in a part of a page, in order.
 fn names(part: &str) -> Vec<&str> {
     let names = part.split("class=\"name\">").skip(1);
     names
@@ -176,7 +176,7 @@ fn the_head_says_which_host_and_what_state() {
 }
 
 #[test]
-fn a_row_of_what_is_down_has_all_that_is_known_of_it() {
+fn the_row_of_a_container_that_is_down_has_all_details() {
     let mut row = exit(0xabc, "web-1", 137);
     row.error = "exec: \"a\": not found".into();
     let want = "<li id=\"c-000000000abc\"><details><summary><span class=\"name\"><bdi>web-1</bdi></span> \
@@ -199,13 +199,13 @@ fn a_row_of_what_is_down_has_all_that_is_known_of_it() {
         <code>container_label_a=&quot;b,\\&quot;c&quot;</code>\n</p>\n";
     let snapshot = snapshot(vec![row]);
     assert_has(&page(&snapshot), &[want]);
-    // It stays open when the page is renewed.
+    // The row stays open when the page refreshes.
     let open = viewed(&snapshot, "open=000000000abc");
     assert_has(&open, &["<li id=\"c-000000000abc\"><details open>"]);
 }
 
 #[test]
-fn what_is_down_and_in_which_order() {
+fn which_containers_are_down_and_in_which_order() {
     let with = |seconds, number, name: &str, change: fn(&mut Row)| {
         let mut row = ended(seconds, number, name, 1);
         change(&mut row);
@@ -214,18 +214,20 @@ fn what_is_down_and_in_which_order() {
     let rows = vec![
         with(60, 1, "new", |_| {}),
         with(3600, 2, "old", |_| {}),
-        with(10, 3, "superseded", |row| row.superseded = true),
-        with(20, 4, "removed", |row| row.now = Now::Removed),
-        with(30, 5, "runs", |row| row.now = Now::RunsAgain),
+        with(10, 3, "superseded", |row| row.is_superseded = true),
+        with(20, 4, "removed", |row| {
+            row.status = ContainerStatus::Removed;
+        }),
+        with(30, 5, "runs", |row| row.status = ContainerStatus::RunsAgain),
         with(40, 6, "stopped", |row| row.reason = Reason::Stopped),
         with(40, 7, "done", |row| row.reason = Reason::Completed),
         with(40, 8, "sick", |row| row.reason = Reason::Unhealthy),
         with(50, 9, "unstarted", |row| {
             row.reason = Reason::StartFailed;
-            (row.is_end, row.duration, row.restart_count) = (false, None, None);
+            (row.has_end_time, row.duration, row.restart_count) = (false, None, None);
         }),
         with(0, 10, "unknown", |row| {
-            row.at = None;
+            row.stopped_at = None;
         }),
         with(90, 11, "oom", |row| row.reason = Reason::OomKilled),
     ];
@@ -251,12 +253,12 @@ fn what_is_down_and_in_which_order() {
 }
 
 #[test]
-fn what_to_type_is_safe_to_paste() {
+fn the_commands_are_safe_to_paste() {
     let lines = |change: &dyn Fn(&mut Snapshot, &mut Row)| {
         let mut row = exit(0xabc, "web-1", 1);
         let mut snapshot = snapshot(Vec::new());
         change(&mut snapshot, &mut row);
-        Arc::make_mut(&mut snapshot.containers).slots = vec![vec![row].into()];
+        Arc::make_mut(&mut snapshot.containers).shards = vec![vec![row].into()];
         let page = page(&snapshot);
         let lines = page.split("<pre><code>").skip(1);
         let lines = lines.map(|rest| rest.split("</code>").next().unwrap().to_owned());
@@ -268,7 +270,7 @@ fn what_to_type_is_safe_to_paste() {
         ["podman logs --tail 100 web-1", "podman inspect web-1"]
     );
     let swarm = lines(&|_, row| {
-        row.of_swarm = true;
+        row.is_swarm = true;
         row.service = "shop_web".into();
         row.name = "shop_web.1.abc".into();
     });
@@ -291,7 +293,7 @@ fn what_to_type_is_safe_to_paste() {
         &"a".repeat(256),
     ] {
         let lines = lines(&|_, row| {
-            row.of_swarm = true;
+            row.is_swarm = true;
             row.name = bad.into();
             row.service = bad.into();
         });
@@ -306,7 +308,7 @@ fn what_to_type_is_safe_to_paste() {
 }
 
 #[test]
-fn what_fails_again_and_again_is_one_row_of_its_workload() {
+fn a_workload_that_fails_repeatedly_is_one_row() {
     let mut snapshot = snapshot(Vec::new());
     Arc::make_mut(&mut snapshot.containers).failing = [
         failing("shop_web", "web:1", 137, 3),
@@ -370,7 +372,7 @@ fn what_fails_again_and_again_is_one_row_of_its_workload() {
         ("reason=signaled", vec!["shop_web"]),
     ] {
         let page = viewed(&snapshot, query);
-        // What the host is like does not depend on it.
+        // The state of the host does not depend on the view.
         assert_has(&page, &[most_often]);
         let again = below(&page, "Again and again");
         let rows = again.split("<summary>").skip(1);
@@ -380,23 +382,25 @@ fn what_fails_again_and_again_is_one_row_of_its_workload() {
 }
 
 #[test]
-fn the_history_is_by_day_with_what_became_of_each() {
+fn the_history_is_grouped_by_day_and_shows_what_became_of_each_container() {
     let with = |seconds, number, name: &str, code, change: fn(&mut Row)| {
         let mut row = ended(seconds, number, name, code);
         change(&mut row);
         row
     };
     let page = page(&snapshot(vec![
-        with(180, 1, "a", 0, |row| row.now = Now::RunsAgain),
+        with(180, 1, "a", 0, |row| {
+            row.status = ContainerStatus::RunsAgain;
+        }),
         with(7200, 2, "b", 143, |row| {
-            (row.reason, row.now) = (Reason::Stopped, Now::Removed);
+            (row.reason, row.status) = (Reason::Stopped, ContainerStatus::Removed);
         }),
         with(90_000, 3, "c", 137, |row| {
-            (row.reason, row.superseded) = (Reason::OomKilled, true);
+            (row.reason, row.is_superseded) = (Reason::OomKilled, true);
         }),
         with(90_001, 4, "d", 1, |row| row.service = "".into()),
         with(0, 5, "e", 127, |row| {
-            (row.at, row.duration) = (None, None);
+            (row.stopped_at, row.duration) = (None, None);
         }),
     ]));
     let history = below(&page, "History");
@@ -432,9 +436,9 @@ fn the_history_is_by_day_with_what_became_of_each() {
 }
 
 #[test]
-fn an_exit_of_the_history_opens() {
+fn an_exit_of_the_history_can_be_opened() {
     let mut row = exit(1, "gone", 1);
-    row.now = Now::Removed;
+    row.status = ContainerStatus::Removed;
     let snapshot = snapshot(vec![row]);
     let page = viewed(&snapshot, "open=000000000001");
     assert_has(
@@ -447,14 +451,14 @@ fn an_exit_of_the_history_opens() {
 }
 
 #[test]
-fn a_view_shows_what_it_is_asked_for() {
+fn search_and_filters_select_rows() {
     let with = |number, name: &str, service: &str, image: &str, code| Row {
         service: service.into(),
         image: image.into(),
-        now: if number == 4 {
-            Now::RunsAgain
+        status: if number == 4 {
+            ContainerStatus::RunsAgain
         } else {
-            Now::Stopped
+            ContainerStatus::Stopped
         },
         ..ended(i64::try_from(number).unwrap(), number, name, code)
     };
@@ -491,7 +495,7 @@ fn a_view_shows_what_it_is_asked_for() {
         let page = viewed(&snapshot, query);
         assert_eq!(names(below(&page, "History")).join(" "), history, "{query}");
         assert_eq!(names(below(&page, "Down now")).join(" "), down, "{query}");
-        // What the host is like does not depend on it.
+        // The state of the host does not depend on the view.
         assert_has(&page, &["<title>2 down · web-host-3</title>", "2 down</p>"]);
     }
     let page = viewed(&snapshot, "q=nothing");
@@ -521,17 +525,22 @@ fn a_view_shows_what_it_is_asked_for() {
 }
 
 #[test]
-fn a_link_to_a_row_leads_to_that_row_alone() {
-    let with = |seconds, number, code, now| Row {
-        now,
+fn a_link_to_a_row_leads_to_exactly_that_row() {
+    let with = |seconds, number, code, status| Row {
+        status,
         ..ended(seconds, number, "web", code)
     };
     let rows = (0..350).map(|number| {
         let code = i64::from(number >= 200);
-        with(i64::try_from(number).unwrap(), number, code, Now::Stopped)
+        with(
+            i64::try_from(number).unwrap(),
+            number,
+            code,
+            ContainerStatus::Stopped,
+        )
     });
     let snapshot = snapshot(rows.collect());
-    // Of 150 that are down the list has the 100 that went down last.
+    // Of 150 that are down, the section has the 100 that went down last.
     let first = viewed(&snapshot, "q=none");
     let (_, link) = first.split_once("The last was <a href=\"./").unwrap();
     assert!(
@@ -563,7 +572,7 @@ fn a_link_to_a_row_leads_to_that_row_alone() {
         let current = format!("aria-current=\"page\">{page}</a>");
         let has_pages = shown.contains("Pages of the history");
         assert!(shown.contains(&current) || !has_pages, "{query} {number}");
-        // All of them are there once.
+        // Each is there once.
         let ids = shown
             .split(" id=\"")
             .skip(1)
@@ -581,7 +590,7 @@ fn a_link_to_a_row_leads_to_that_row_alone() {
 }
 
 #[test]
-fn all_of_a_service_are_all() {
+fn the_link_to_a_service_shows_all_of_its_exits() {
     let snapshot = snapshot(vec![exit(1, "a", 1)]);
     let page = viewed(&snapshot, "q=a&failures&down&refresh=off&page=2");
     assert_has(
@@ -590,14 +599,14 @@ fn all_of_a_service_are_all() {
             "<a href=\"./?service=shop%2Fweb&amp;refresh=off\">all of this service</a>",
             "<a href=\"./?reason=error&amp;refresh=off\">all with this reason: error</a>",
             "<a href=\"./?q=a&amp;failures&amp;down&amp;refresh=off&amp;open=000000000001#c-000000000001\">link to this row</a>",
-            // The form keeps what it has no field for.
+            // Hidden fields keep what the form has no control for.
             "<input type=\"hidden\" name=\"down\" value=\"1\">",
         ],
     );
 }
 
 #[test]
-fn a_service_stands_once_in_the_form_however_it_is_written() {
+fn services_that_look_the_same_are_one_option_of_the_form() {
     let long = "w".repeat(170);
     let services = [
         "web",
@@ -618,7 +627,7 @@ fn a_service_stands_once_in_the_form_however_it_is_written() {
         assert_eq!(options.matches("<option").count(), 1 + count, "{options}");
         assert_eq!(names(below(&page, "History")).len(), rows, "{query}");
     }
-    // The link of each leads to it.
+    // The link of each service shows its exits.
     let (_, link) = page(&snapshot)
         .rsplit_once("?service=")
         .map(|(a, b)| (a.to_owned(), b.to_owned()))
@@ -629,7 +638,7 @@ fn a_service_stands_once_in_the_form_however_it_is_written() {
 }
 
 #[test]
-fn a_word_of_few_letters_is_not_looked_for_in_ids() {
+fn a_short_search_does_not_match_ids() {
     let row = Row {
         id: format!("db4f{:060}", 0).into(),
         ..exit(1, "web", 1)
@@ -654,7 +663,7 @@ fn a_word_of_few_letters_is_not_looked_for_in_ids() {
 }
 
 #[test]
-fn what_is_not_known_is_not_said_to_be_well() {
+fn an_unknown_state_is_not_shown_as_good() {
     let mut slow = snapshot(Vec::new());
     slow.containers = Arc::default();
     slow.host.listed_at = Some(before(50));
@@ -673,7 +682,7 @@ fn what_is_not_known_is_not_said_to_be_well() {
 }
 
 #[test]
-fn a_container_without_a_name_is_called_by_its_id() {
+fn a_container_without_a_name_is_shown_by_its_id() {
     let snapshot = snapshot(vec![Row {
         service: "".into(),
         ..exit(1, "", 1)
@@ -683,7 +692,7 @@ fn a_container_without_a_name_is_called_by_its_id() {
 }
 
 #[test]
-fn kinds_of_exits_are_links_with_how_many_there_are() {
+fn kinds_of_exits_are_links_with_counts() {
     let mut snapshot = snapshot(vec![
         exit(1, "a", 0),
         exit(2, "b", 1),
@@ -691,7 +700,7 @@ fn kinds_of_exits_are_links_with_how_many_there_are() {
         exit(4, "d", 1),
     ]);
     let containers = Arc::make_mut(&mut snapshot.containers);
-    Arc::get_mut(&mut containers.slots[0]).unwrap()[3].superseded = true;
+    Arc::get_mut(&mut containers.shards[0]).unwrap()[3].is_superseded = true;
     let page = viewed(&snapshot, "refresh=off&reason=error");
     assert_has(
         &page,
@@ -744,7 +753,7 @@ fn the_history_has_pages() {
 }
 
 #[test]
-fn the_renewal_can_be_switched_off() {
+fn the_automatic_refresh_can_be_switched_off() {
     let snapshot = snapshot(vec![exit(1, "a", 1)]);
     let on = viewed(&snapshot, "q=a");
     assert_has(
@@ -767,7 +776,7 @@ fn the_renewal_can_be_switched_off() {
 }
 
 #[test]
-fn an_outage_stands_out_and_says_how_old_the_rest_is() {
+fn an_outage_stands_out_and_the_age_of_the_data_is_shown() {
     let mut down = snapshot(vec![exit(1, "web", 1)]);
     down.host.docker = Docker::Down {
         since: before(120),
@@ -812,11 +821,11 @@ fn an_outage_stands_out_and_says_how_old_the_rest_is() {
 }
 
 #[test]
-fn nothing_from_elsewhere_gets_out_of_its_place() {
+fn untrusted_text_is_escaped_everywhere() {
     let hostile = "\"'><script>alert(1)</script>\r\n\r\n<img src=x onerror=alert(1)>\u{202e}&";
     let row = Row {
         service: hostile.into(),
-        of_swarm: true,
+        is_swarm: true,
         image: hostile.into(),
         labels: hostile.into(),
         error: hostile.into(),
@@ -828,7 +837,7 @@ fn nothing_from_elsewhere_gets_out_of_its_place() {
     snapshot.host.name = hostile.into();
     snapshot.host.version = hostile.into();
     let view = View {
-        text: hostile.to_lowercase(),
+        search: hostile.to_lowercase(),
         service: hostile.into(),
         open: hostile.into(),
         ..View::default()
@@ -846,7 +855,7 @@ fn nothing_from_elsewhere_gets_out_of_its_place() {
         for bad in ["<script", "<img", "\r", "\u{202e}", "'>", "\n\n"] {
             assert!(!page.contains(bad), "{bad:?} in {page}");
         }
-        // All attributes end where they should.
+        // Every attribute ends where it should.
         let tags = page.split("</style>").nth(1).unwrap().split('<').skip(1);
         for tag in tags.map(|rest| rest.split('>').next().unwrap()) {
             assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
@@ -859,7 +868,7 @@ fn nothing_from_elsewhere_gets_out_of_its_place() {
 }
 
 #[test]
-fn a_page_is_never_longer_than_a_reader_can_bear() {
+fn the_length_of_a_page_is_bounded() {
     let long = |number: usize| Row {
         name: "\u{e0041}".repeat(250).into(),
         service: format!("{number}{}", "\"".repeat(400)).into(),

@@ -11,14 +11,14 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// So many letters of a name are shown.
-const LETTERS: usize = 160;
+/// Characters of a name that are shown.
+const MAX_NAME_CHARS: usize = 160;
 
-/// A text from somewhere else as HTML, between tags or in quotes within one: no markup in it works, and
-/// what cannot be seen, or would turn the text around, is spelled out.
-pub(super) struct Text<'a>(pub(super) &'a str);
+/// Untrusted text as HTML, between tags or within a quoted attribute. Markup is escaped. Characters that
+/// are invisible or reverse the direction of text are spelled out.
+pub(super) struct Escaped<'a>(pub(super) &'a str);
 
-impl Display for Text<'_> {
+impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0;
         while let Some((at, letter)) = rest.char_indices().find(|(_, letter)| is_special(*letter)) {
@@ -37,71 +37,64 @@ impl Display for Text<'_> {
     }
 }
 
-/// Whether a letter means something in HTML, or cannot be seen.
+/// Whether a character has a meaning in HTML or is invisible.
 fn is_special(letter: char) -> bool {
     matches!(letter, '&' | '<' | '>' | '"' | '\'') || is_invisible(letter)
 }
 
-/// A name from somewhere else as HTML, as it is [`shown`].
-pub(super) struct Name<'a>(pub(super) &'a str);
+/// An untrusted name as HTML, shortened like [`shown`].
+pub(super) struct EscapedName<'a>(pub(super) &'a str);
 
-impl Display for Name<'_> {
+impl Display for EscapedName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             return Ok(());
         }
-        // What is around a name is not turned around by the letters in it.
-        write!(f, "<bdi>{}</bdi>", Text(&shown(self.0)))
+        // Right-to-left letters in a name do not affect the text around it.
+        write!(f, "<bdi>{}</bdi>", Escaped(&shown(self.0)))
     }
 }
 
-/// A name as a reader sees it, and can search for it: what cannot be seen is spelled out, and what is
-/// long is cut.
+/// A name as the page shows it, and as a reader can search for it: invisible characters are spelled out,
+/// long names are cut.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| (b' '..=b'~').contains(&byte);
-    if text.len() <= LETTERS && text.bytes().all(is_plain) {
+    if text.len() <= MAX_NAME_CHARS && text.bytes().all(is_plain) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(OneLine::truncated(text, LETTERS).to_string())
+    Cow::Owned(OneLine::truncated(text, MAX_NAME_CHARS).to_string())
 }
 
-/// How long ago something was, and when, with the date if it was not today.
+/// How long ago, and the time itself.
 pub(super) fn time(at: Timestamp, now: Timestamp) -> String {
-    format!(
-        "<time datetime=\"{at:.0}\">{}</time> <span>{}</span>",
-        ago(at, now),
-        moment(at, now),
-    )
+    time_element(&ago(at, now), "", at, now)
 }
 
-/// For how long something is so, and since when.
+/// For how long, and the time since when.
 pub(super) fn since(at: Timestamp, now: Timestamp) -> String {
-    let so_long = match now.duration_since(at).as_secs() {
+    let duration = match now.duration_since(at).as_secs() {
         ..5 => "just now".to_owned(),
         _ => format!("for {}", age(at, now)),
     };
-    format!(
-        "<time datetime=\"{at:.0}\">{so_long}</time> <span>since {}</span>",
-        moment(at, now),
-    )
+    time_element(&duration, "since ", at, now)
 }
 
-/// The time of day, with the date if it is not today's.
-fn moment(at: Timestamp, now: Timestamp) -> String {
-    if day(at) == day(now) {
-        clock(at)
-    } else {
-        format!("{} {}", date(at), clock(at))
+/// A `time` element and the absolute time, with the date unless it is today's.
+fn time_element(relative: &str, prefix: &str, at: Timestamp, now: Timestamp) -> String {
+    let mut absolute = clock(at);
+    if day(at) != day(now) {
+        absolute = format!("{} {absolute}", date(at));
     }
+    format!("<time datetime=\"{at:.0}\">{relative}</time> <span>{prefix}{absolute}</span>")
 }
 
-/// A time to the second, with its date.
+/// Date and time to the second: `2026-11-22 09:57:55 UTC`.
 pub(super) fn utc(at: Timestamp) -> String {
     format!("{} {} UTC", date(at), clock(at))
 }
 
 /// The date: `2026-11-22`.
-pub(super) fn date(at: Timestamp) -> String {
+fn date(at: Timestamp) -> String {
     let text = format!("{at:.0}");
     text.split('T').next().unwrap_or_default().to_owned()
 }
@@ -113,7 +106,7 @@ pub(super) fn clock(at: Timestamp) -> String {
     clock.trim_end_matches('Z').to_owned()
 }
 
-/// The number of a day since 1970.
+/// Days since 1970.
 pub(super) fn day(at: Timestamp) -> i64 {
     at.as_second().div_euclid(DAY)
 }
@@ -129,13 +122,13 @@ pub(super) fn day_name(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// So many things: `1 restart`, `2 restarts`.
+/// A number of things: `1 restart`, `2 restarts`.
 pub(super) fn count(number: u64, of: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {of}{plural}")
 }
 
-/// How long ago something was.
+/// How long ago: `3 minutes ago`.
 pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
     match now.duration_since(at).as_secs() {
         ..-5 => "in the future".to_owned(),
@@ -145,7 +138,7 @@ pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// The time since then, by its largest unit.
+/// The time since then in its largest unit.
 fn age(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs().max(0);
     let (number, unit) = match seconds {
@@ -157,7 +150,7 @@ fn age(at: Timestamp, now: Timestamp) -> String {
     count(number.unsigned_abs(), unit)
 }
 
-/// How long something took, by its two largest units.
+/// A duration in its two largest units.
 pub(super) fn span(took: SignedDuration) -> String {
     let seconds = took.as_secs();
     match seconds {
@@ -175,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts() {
+    fn escaping() {
         for (text, want) in [
             ("", ""),
             ("web-1", "web-1"),
@@ -192,7 +185,7 @@ mod tests {
             ("\u{85}\u{feff}\u{e0041}", "\\u{85}\\u{feff}\\u{e0041}"),
             ("grün שלום 🐳 \\", "grün שלום 🐳 \\"),
         ] {
-            assert_eq!(Text(text).to_string(), want, "{text:?}");
+            assert_eq!(Escaped(text).to_string(), want, "{text:?}");
         }
     }
 
@@ -222,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_of_utc() {
+    fn times_are_in_utc() {
         let now = Timestamp::from_second(1_795_341_655).unwrap();
         for (seconds, want) in [
             (

@@ -1,49 +1,49 @@
-//! What a reader wants to see: the parameters of the page's URL.
+//! What the page shows, as the parameters of its URL.
 
 use form_urlencoded::Serializer;
 
 use crate::reason::Reason;
 
-/// So many letters of a parameter are read: more than the longest name that the page shows has.
-pub(super) const LETTERS: usize = 200;
+/// Characters of a parameter that are read: more than the longest name that the page shows.
+pub(super) const MAX_PARAMETER_CHARS: usize = 200;
 
-/// What a reader wants to see. Each is a URL that can be kept.
+/// Search, filters and the open row. Each view has a URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// `q`: a text that is in the name, the service or the image, or that the id begins with; empty for all.
-    pub text: String,
-    /// `service`: the name of a service, as the page shows it; empty for all.
+    /// `q`: part of a name, service or image, or the beginning of an id; empty for all.
+    pub search: String,
+    /// `service`: the name of a service as the page shows it; empty for all.
     pub service: String,
     /// `reason`: the reason of the exit.
     pub reason: Option<Reason>,
-    /// `failures`: failures only.
-    pub failures: bool,
-    /// `down`: what is down now only.
-    pub down: bool,
-    /// `page`: which page of the history, from 2; 0 for the one with the row that is open, or the first.
+    /// `failures`: only failures.
+    pub only_failures: bool,
+    /// `down`: only what is down now.
+    pub only_down: bool,
+    /// `page`: the page of the history, from 2; 0 for the page with the open row, or else the first.
     pub page: usize,
-    /// `refresh=off`: the page is not to renew itself.
-    pub stays: bool,
-    /// `open`: the short id of the container whose row is open, or that of a workload; empty for none.
+    /// `refresh=off`: the page does not refresh itself.
+    pub is_refresh_off: bool,
+    /// `open`: the short id of the container, or the id of the workload, whose row is open; empty for none.
     pub open: String,
 }
 
 impl View {
-    /// Reads the query of a URL, without its `?`. What is wrong is as if it were not there, what is long is
-    /// cut; of what is there twice, the last counts.
+    /// Parses the query of a URL, without its `?`. Invalid parameters are ignored, long ones are cut, and
+    /// of repeated ones the last counts.
     #[must_use]
     pub fn parse(query: &str) -> Self {
         let mut view = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
-                "q" => view.text = cut(&value),
+                "q" => view.search = cut(&value),
                 "service" => view.service = cut(&value),
                 "reason" => view.reason = Reason::ALL.into_iter().find(|it| it.name() == value),
-                "failures" => view.failures = true,
-                "down" => view.down = true,
-                // The first one is where everyone begins.
+                "failures" => view.only_failures = true,
+                "down" => view.only_down = true,
+                // The first page needs no parameter.
                 "page" => view.page = value.parse().ok().filter(|it| *it > 1).unwrap_or_default(),
-                "refresh" => view.stays = value == "off",
+                "refresh" => view.is_refresh_off = value == "off",
                 "open" => view.open = cut(&value),
                 _ => {}
             }
@@ -51,13 +51,13 @@ impl View {
         view
     }
 
-    /// The query of a URL that [`View::parse`] reads as this, with its `?`; empty if all is as usual. It
-    /// has only ASCII letters, digits and `?*-._+%=&`: in HTML, `&` is to be escaped.
+    /// The query that [`View::parse`] reads as this view, with its `?`; empty for the default view. It has
+    /// only ASCII letters, digits and `?*-._+%=&`, of which HTML must escape `&`.
     #[must_use]
     pub fn query(&self) -> String {
         let mut query = Serializer::for_suffix("?".to_owned(), 1);
         for (name, value) in [
-            ("q", &*self.text),
+            ("q", &*self.search),
             ("service", &*self.service),
             ("reason", self.reason.map_or("", Reason::name)),
         ] {
@@ -65,7 +65,7 @@ impl View {
                 query.append_pair(name, value);
             }
         }
-        for (name, is_on) in [("failures", self.failures), ("down", self.down)] {
+        for (name, is_on) in [("failures", self.only_failures), ("down", self.only_down)] {
             if is_on {
                 query.append_key_only(name);
             }
@@ -73,7 +73,7 @@ impl View {
         if self.page > 1 {
             query.append_pair("page", &self.page.to_string());
         }
-        if self.stays {
+        if self.is_refresh_off {
             query.append_pair("refresh", "off");
         }
         if !self.open.is_empty() {
@@ -84,10 +84,10 @@ impl View {
     }
 }
 
-/// What counts of a text that someone has typed.
+/// Trims and cuts the value of a parameter.
 fn cut(text: &str) -> String {
     let text = text.trim();
-    let end = text.char_indices().nth(LETTERS);
+    let end = text.char_indices().nth(MAX_PARAMETER_CHARS);
     text[..end.map_or(text.len(), |(at, _)| at)]
         .trim_end()
         .to_owned()
@@ -101,10 +101,10 @@ mod tests {
 
     #[test]
     fn queries() {
-        let long = "ü".repeat(LETTERS);
-        let as_usual = View::default();
+        let long = "ü".repeat(MAX_PARAMETER_CHARS);
+        let default = View::default();
         let text = |text: &str| View {
-            text: text.to_owned(),
+            search: text.to_owned(),
             ..View::default()
         };
         let reason = |reason| View {
@@ -116,8 +116,8 @@ mod tests {
             ..View::default()
         };
         for (query, want) in [
-            ("", as_usual.clone()),
-            ("&&=&=x&nothing&Q=x&%71%00=x", as_usual.clone()),
+            ("", default.clone()),
+            ("&&=&=x&nothing&Q=x&%71%00=x", default.clone()),
             ("q=web", text("web")),
             ("%71=w%65b", text("web")),
             ("q=+a+%26b%3D%2B%20", text("a &b=+")),
@@ -126,28 +126,28 @@ mod tests {
             ("q=%00%22%3Cb%3E'", text("\0\"<b>'")),
             (&format!("q={long}x"), text(&long)),
             (
-                &format!("q={}x", "+x".repeat(LETTERS)),
-                text(&" x".repeat(LETTERS / 2 + 1)[1..LETTERS]),
+                &format!("q={}x", "+x".repeat(MAX_PARAMETER_CHARS)),
+                text(&" x".repeat(MAX_PARAMETER_CHARS / 2 + 1)[1..MAX_PARAMETER_CHARS]),
             ),
             ("q=a&q=b", text("b")),
-            ("q=a&q=", as_usual.clone()),
+            ("q=a&q=", default.clone()),
             ("reason=oom_killed", reason(Some(Reason::OomKilled))),
-            ("reason=Error", as_usual.clone()),
-            ("reason=error&reason=", as_usual.clone()),
+            ("reason=Error", default.clone()),
+            ("reason=error&reason=", default.clone()),
             ("page=7", page(7)),
-            ("page=1", as_usual.clone()),
-            ("page=0", as_usual.clone()),
-            ("page=-1", as_usual.clone()),
-            ("page=7x", as_usual.clone()),
-            ("page=99999999999999999999", as_usual.clone()),
-            ("refresh=on", as_usual.clone()),
+            ("page=1", default.clone()),
+            ("page=0", default.clone()),
+            ("page=-1", default.clone()),
+            ("page=7x", default.clone()),
+            ("page=99999999999999999999", default.clone()),
+            ("refresh=on", default.clone()),
             (
                 "service=shop/web&failures&down=1&refresh=off&open=5af3",
                 View {
                     service: "shop/web".to_owned(),
-                    failures: true,
-                    down: true,
-                    stays: true,
+                    only_failures: true,
+                    only_down: true,
+                    is_refresh_off: true,
                     open: "5af3".to_owned(),
                     ..View::default()
                 },
@@ -159,7 +159,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_view_is_what_its_query_says(
+        fn query_and_parse_are_inverse(
             query in "((q|service|reason|failures|down|page|refresh|open|x)(=(error|off|[0-9]{1,3}|\\PC{0,9}|[%+ \u{3000}a-f0-9]{0,200}))?&){0,9}"
         ) {
             let view = View::parse(&query);

@@ -1,4 +1,4 @@
-//! The clients that are there, and who of them makes room for others.
+//! The open connections, and which of them is evicted when a new client needs a place.
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -11,183 +11,170 @@ use crate::telemetry::Telemetry;
 
 use super::lock;
 
-/// Nobody makes room who was waited for no longer than this. Under a flood the others wait to be
-/// accepted meanwhile, and are not sent away as soon as they come.
-const GRACE_TO_ASK: Duration = Duration::from_millis(10);
+/// A client that sends no request is safe from eviction for this long. During a flood the others wait to
+/// be accepted meanwhile, and are not evicted as soon as they connect.
+const READ_EVICTION_DELAY: Duration = Duration::from_millis(10);
 
-/// The same for who takes an answer: a client at a distance is heard of once in a round trip.
-const GRACE_TO_TAKE: Duration = Duration::from_millis(20);
+/// The same for a client that reads its response. A distant client is heard of once per round trip.
+const WRITE_EVICTION_DELAY: Duration = Duration::from_millis(20);
 
-/// And while most of the others do not ask, and can go instead. What a client has taken shows when a
-/// third of the kernel's buffer is free.
-const LONG_GRACE_TO_TAKE: Duration = Duration::from_millis(300);
+/// The same while most of the others send no request and can be evicted instead. The server notices
+/// progress only when a third of the kernel's buffer is free.
+const LONG_WRITE_EVICTION_DELAY: Duration = Duration::from_millis(300);
 
-/// What a client has asked is read within this, or there is no end of it.
-const GRACE_TO_BE_READ: Duration = Duration::from_millis(100);
+/// A client whose bytes wait for its thread to read them is safe for this long.
+const UNREAD_EVICTION_DELAY: Duration = Duration::from_millis(100);
 
-/// How often it is looked who is late.
-const LOOK: Duration = Duration::from_millis(1);
+/// How often the server looks for a client to evict.
+const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// A client that was sent away is gone within microseconds. After this another one is.
-const LEAVE_TIMEOUT: Duration = Duration::from_millis(100);
+/// The thread of an evicted client ends within microseconds. After this another client is evicted.
+const EVICTION_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// All connections, `most` at a time.
+/// All open connections, up to a maximum.
 #[derive(Debug)]
 pub(super) struct Connections {
-    most: usize,
-    open: Mutex<Vec<Arc<Shared>>>,
-    left: Condvar,
+    max: usize,
+    open: Mutex<Vec<Arc<OpenConnection>>>,
+    closed: Condvar,
     count: IntGauge,
     refused: IntCounter,
 }
 
-/// A place among them, which is given back when this is dropped.
+/// A client's place among the open connections. Dropping it frees the place.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct ClientConnection {
     all: Arc<Connections>,
-    shared: Arc<Shared>,
+    open: Arc<OpenConnection>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct OpenConnection {
     client: TcpStream,
-    state: Mutex<State>,
+    /// With the time of its beginning.
+    phase: Mutex<(Phase, Instant)>,
 }
 
-/// Who has to do something next.
+/// Who has to act next on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// The client is to ask, since then.
-    Asks(Instant),
-    /// The client is to take some of its answer, since then.
-    Takes(Instant),
-    /// The exporter is to answer.
-    Waits,
-    /// The client was sent away: its thread is to end.
-    Leaves,
+pub(super) enum Phase {
+    /// The client has to send a request.
+    Reading,
+    /// The client has to take more of its response.
+    Writing,
+    /// The server has to answer.
+    Processing,
+    /// The client was evicted. Its thread has to end.
+    Evicted,
 }
 
 impl Connections {
-    pub(super) fn new(most: usize, telemetry: &Telemetry) -> Arc<Self> {
+    pub(super) fn new(max: usize, telemetry: &Telemetry) -> Arc<Self> {
         Arc::new(Self {
-            most,
+            max,
             open: Mutex::default(),
-            left: Condvar::new(),
+            closed: Condvar::new(),
             count: telemetry.connections.clone(),
             refused: telemetry.connections_refused.clone(),
         })
     }
 
-    /// A place for a client, for which another one may have to go.
-    pub(super) fn enter(self: &Arc<Self>, client: TcpStream) -> Connection {
-        let mut open = lock(&self.open);
-        while open.len() >= self.most {
-            let wait = self.send_away_one(&open);
-            let waited = self.left.wait_timeout(open, wait);
-            open = waited.unwrap_or_else(PoisonError::into_inner).0;
+    /// Adds a client. While all places are taken, evicts others and waits for theirs.
+    pub(super) fn add(self: &Arc<Self>, client: TcpStream) -> ClientConnection {
+        let mut all = lock(&self.open);
+        while all.len() >= self.max {
+            let wait = self.evict_one(&all);
+            let waited = self.closed.wait_timeout(all, wait);
+            all = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let state = Mutex::new(State::Asks(Instant::now()));
-        let shared = Arc::new(Shared { client, state });
-        open.push(Arc::clone(&shared));
+        let phase = Mutex::new((Phase::Reading, Instant::now()));
+        let open = Arc::new(OpenConnection { client, phase });
+        all.push(Arc::clone(&open));
         self.count.inc();
-        Connection {
+        ClientConnection {
             all: Arc::clone(self),
-            shared,
+            open,
         }
     }
 
-    /// Sends one client away, if any has used up its time.
+    /// Evicts one client, if any may be evicted.
     pub(super) fn make_room(&self) {
-        self.send_away_one(&lock(&self.open));
+        self.evict_one(&lock(&self.open));
     }
 
-    /// Sends away who has kept the exporter waiting for too long. Returns how long to wait for a place
-    /// then.
-    fn send_away_one(&self, open: &[Arc<Shared>]) -> Duration {
+    /// Evicts the client whose delay is over first, if any is. Returns how long to wait for a free place
+    /// before the next try.
+    fn evict_one(&self, all: &[Arc<OpenConnection>]) -> Duration {
         let now = Instant::now();
-        let waited_for = open.iter().filter_map(|it| match *lock(&it.state) {
-            // Its thread has not come to read it yet.
-            State::Asks(since) if now < since + GRACE_TO_BE_READ && has_sent(&it.client) => None,
-            State::Asks(since) => Some((since, true, it)),
-            State::Takes(since) => Some((since, false, it)),
-            State::Waits | State::Leaves => None,
+        let mut idle: Vec<_> = all.iter().map(|it| (*lock(&it.phase), it)).collect();
+        idle.retain(|((phase, since), it)| match phase {
+            Phase::Reading => {
+                *since + UNREAD_EVICTION_DELAY <= now || !has_unread_bytes(&it.client)
+            }
+            Phase::Writing => true,
+            Phase::Processing | Phase::Evicted => false,
         });
-        let waited_for: Vec<_> = waited_for.collect();
-        let asking = waited_for.iter().filter(|(_, asks, _)| *asks).count();
-        let grace_to_take = if asking > waited_for.len() / 2 {
-            LONG_GRACE_TO_TAKE
+        let reading = idle
+            .iter()
+            .filter(|((phase, _), _)| *phase == Phase::Reading);
+        let write_delay = if reading.count() > idle.len() / 2 {
+            LONG_WRITE_EVICTION_DELAY
         } else {
-            GRACE_TO_TAKE
+            WRITE_EVICTION_DELAY
         };
-        let goes_at = waited_for.into_iter().map(|(since, asks, it)| {
-            let grace = if asks { GRACE_TO_ASK } else { grace_to_take };
-            (since + grace, it)
+        let due = idle.into_iter().map(|((phase, since), it)| match phase {
+            Phase::Reading => (since + READ_EVICTION_DELAY, it),
+            _ => (since + write_delay, it),
         });
-        let Some((at, next)) = goes_at.min_by_key(|(at, _)| *at) else {
-            return LOOK;
+        let Some((due_at, next)) = due.min_by_key(|(at, _)| *at) else {
+            return CHECK_INTERVAL;
         };
-        if at > now {
-            // Meanwhile one may do what it was waited for, and another one be late.
-            return LOOK.min(at - now);
+        if due_at > now {
+            // Until then this client may act, and another one be due.
+            return CHECK_INTERVAL.min(due_at - now);
         }
-        *lock(&next.state) = State::Leaves;
+        *lock(&next.phase) = (Phase::Evicted, now);
         self.refused.inc();
-        // Its thread wakes up from whatever it waits for. It may be gone already.
+        // This wakes up its thread. The client may be gone already.
         let _ = next.client.shutdown(Shutdown::Both);
-        LEAVE_TIMEOUT
+        EVICTION_TIMEOUT
     }
 }
 
-/// Whether the client has sent something that was not read yet.
-fn has_sent(client: &TcpStream) -> bool {
+fn has_unread_bytes(client: &TcpStream) -> bool {
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
     matches!(rustix::net::recv(client, &mut [0; 1], flags), Ok((1, _)))
 }
 
-impl Connection {
+impl ClientConnection {
     pub(super) fn client(&self) -> &TcpStream {
-        &self.shared.client
+        &self.open.client
     }
 
-    /// From now on the client is to ask.
-    pub(super) fn asks(&self) {
-        self.is_to(State::Asks(Instant::now()));
-    }
-
-    /// From now on the client waits for an answer.
-    pub(super) fn waits(&self) {
-        self.is_to(State::Waits);
-    }
-
-    /// From now on the client is to take some of its answer.
-    pub(super) fn takes(&self) {
-        self.is_to(State::Takes(Instant::now()));
-    }
-
-    fn is_to(&self, next: State) {
-        let mut state = lock(&self.shared.state);
-        if *state != State::Leaves {
-            *state = next;
+    /// Begins a phase, unless the client was evicted.
+    pub(super) fn set_phase(&self, next: Phase) {
+        let mut phase = lock(&self.open.phase);
+        if phase.0 != Phase::Evicted {
+            *phase = (next, Instant::now());
         }
     }
 
-    /// Whether there is no place left for others.
-    pub(super) fn is_crowded(&self) -> bool {
-        lock(&self.all.open).len() >= self.all.most
+    /// Whether all places are taken.
+    pub(super) fn is_full(&self) -> bool {
+        lock(&self.all.open).len() >= self.all.max
     }
 
-    /// Whether it had to make room.
-    pub(super) fn was_sent_away(&self) -> bool {
-        *lock(&self.shared.state) == State::Leaves
+    pub(super) fn was_evicted(&self) -> bool {
+        lock(&self.open.phase).0 == Phase::Evicted
     }
 }
 
-impl Drop for Connection {
+impl Drop for ClientConnection {
     fn drop(&mut self) {
-        let mut open = lock(&self.all.open);
-        open.retain(|it| !Arc::ptr_eq(it, &self.shared));
+        let mut all = lock(&self.all.open);
+        all.retain(|it| !Arc::ptr_eq(it, &self.open));
         self.all.count.dec();
-        self.all.left.notify_all();
+        self.all.closed.notify_all();
     }
 }
 
@@ -199,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_lets_the_exporter_wait_longest_makes_room() {
+    fn the_client_that_idles_longest_is_evicted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let connect = || {
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -209,39 +196,36 @@ mod tests {
         let all = Connections::new(4, &telemetry);
         let (clients, sockets): (Vec<_>, Vec<_>) = (0..5).map(|_| connect()).unzip();
         let mut sockets = sockets.into_iter();
-        let [waits, asked, asks, takes] = [(); 4].map(|()| all.enter(sockets.next().unwrap()));
+        let [processing, sent, idle, writing] = [(); 4].map(|()| all.add(sockets.next().unwrap()));
         (&clients[1]).write_all(b"GET").unwrap();
-        while !has_sent(asked.client()) {
+        while !has_unread_bytes(sent.client()) {
             std::thread::yield_now();
         }
-        waits.waits();
-        asks.asks();
-        takes.takes();
-        assert!(takes.is_crowded());
-        // What a connection's thread does: it waits for the client, until that is sent away.
+        processing.set_phase(Phase::Processing);
+        idle.set_phase(Phase::Reading);
+        writing.set_phase(Phase::Writing);
+        assert!(writing.is_full());
+        // A connection's thread waits for its client until that is evicted.
         let thread = std::thread::spawn(move || {
             assert_eq!(
-                (
-                    asks.client().read(&mut [0; 1]).unwrap(),
-                    asks.was_sent_away()
-                ),
+                (idle.client().read(&mut [0; 1]).unwrap(), idle.was_evicted()),
                 (0, true)
             );
-            asks.takes();
-            assert!(asks.was_sent_away(), "it does not come back");
+            idle.set_phase(Phase::Writing);
+            assert!(idle.was_evicted(), "it does not come back");
         });
         let start = Instant::now();
-        let _next = all.enter(sockets.next().unwrap());
-        assert!(start.elapsed() >= GRACE_TO_ASK / 2);
+        let _next = all.add(sockets.next().unwrap());
+        assert!(start.elapsed() >= READ_EVICTION_DELAY / 2);
         thread.join().unwrap();
         assert_eq!((&clients[2]).read(&mut [0; 1]).unwrap(), 0);
-        assert!(!waits.was_sent_away() && !asked.was_sent_away());
-        // One that is slow to leave has another one sent away.
+        assert!(!processing.was_evicted() && !sent.was_evicted());
+        // If its thread is slow to end, another client is evicted too.
         assert_eq!(
-            takes.was_sent_away(),
+            writing.was_evicted(),
             telemetry.connections_refused.get() > 1
         );
-        drop(asked);
+        drop(sent);
         assert_eq!(telemetry.connections.get(), 3);
     }
 }

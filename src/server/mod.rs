@@ -1,46 +1,46 @@
-//! The HTTP side: who asks gets what was published last.
+//! The HTTP server. It answers from what was published last, whatever Docker is doing.
 
-mod answer;
 mod connections;
-mod conversation;
 mod gate;
-mod lane;
-mod pages;
+mod handler;
+mod page_cache;
+mod parser;
 pub mod request;
+mod response;
 
 use std::io;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tiny_http::{HTTPVersion, Header, Method, Response, StatusCode};
+use tiny_http::{HTTPVersion, Header, Method, StatusCode};
 
-use crate::exposition::{Text, gzip};
+use crate::exposition::{SharedText, gzip};
 use crate::page::{self, View};
 use crate::publication::{Publication, Published};
 use crate::telemetry::Telemetry;
 
-use answer::{Answer, Texts};
 use gate::Gate;
-use lane::{Asked, Lane, Questions};
-use pages::Pages;
-use request::{Refusal, Request};
+use page_cache::PageCache;
+use parser::{ParserHandle, RequestParser};
+use request::{RequestError, RequestHead};
+use response::{Response, TextsInFlight};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// What answers are made of.
-struct Site {
-    questions: Questions,
+/// Makes the response to each request.
+struct Responder {
+    parser: ParserHandle,
     publication: Arc<Publication>,
     telemetry: Telemetry,
-    texts: Texts,
-    pages: Pages,
+    texts: TextsInFlight,
+    pages: PageCache,
 }
 
-/// Answers on threads of its own, for as long as the process lives. The two that must not end are
-/// started by `spawn`: `server` has `tiny_http` read the requests and takes what is published, `gate`
-/// takes the connections from the network, each of which gets a thread for all that takes time.
+/// Starts the server, which runs for as long as the process lives. `spawn` starts its two permanent
+/// threads: `server` has `tiny_http` parse the requests, `gate` accepts connections and starts a thread
+/// for each.
 ///
 /// # Errors
 /// If `tiny_http` or a thread cannot be started.
@@ -50,68 +50,68 @@ pub fn start(
     telemetry: &Telemetry,
     spawn: impl Fn(&'static str, Box<dyn FnOnce() + Send>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let lane = Lane::open()?;
-    let (questions, receiver) = Questions::new();
-    let site = Site {
-        questions,
+    let parser = RequestParser::start()?;
+    let (handle, jobs) = ParserHandle::new();
+    let responder = Responder {
+        parser: handle,
         publication: Arc::clone(publication),
         telemetry: telemetry.clone(),
-        texts: Texts::default(),
-        pages: Pages::default(),
+        texts: TextsInFlight::default(),
+        pages: PageCache::default(),
     };
-    let gate = Gate::new(listener, site);
+    let gate = Gate::new(listener, responder);
     let publication = Arc::clone(publication);
-    spawn(
-        "server",
-        Box::new(move || lane.serve(&receiver, &publication)),
-    )?;
+    spawn("server", Box::new(move || parser.run(&jobs, &publication)))?;
     spawn("gate", Box::new(|| gate.run()))
 }
 
-impl Site {
-    /// The answer to a request; `goes_on`: another one may follow on the same connection.
+impl Responder {
+    /// The response to a request. `keep_alive`: another request may follow on the same connection.
     ///
     /// # Errors
-    /// If `tiny_http` did not read it.
-    fn answer(&self, request: Result<Request, Refusal>, goes_on: bool) -> io::Result<Answer> {
+    /// If `tiny_http` fails to parse the request line.
+    fn respond(
+        &self,
+        request: Result<RequestHead, RequestError>,
+        keep_alive: bool,
+    ) -> io::Result<Response> {
         let mut version = HTTPVersion(1, 1);
-        let (mut gzip, mut head_alone) = (false, false);
+        let (mut gzip, mut head_only) = (false, false);
         let content = match request {
-            Err(Refusal::Malformed) => Content::text(400, TEXT, "this is no request of HTTP/1.1\n"),
-            Err(Refusal::TooLarge) => Content::text(431, TEXT, "the request's head is too large\n"),
+            Err(error) => {
+                let status = match error {
+                    RequestError::Malformed => 400,
+                    RequestError::TooLarge => 431,
+                };
+                Content::text(status, format!("{error}\n"))
+            }
             Ok(request) => {
-                let asked = self.questions.ask(request.line)?;
-                (version, gzip) = (asked.version, request.takes_gzip);
-                head_alone = asked.method == Method::Head;
-                let Asked {
-                    method,
-                    target,
-                    published,
-                    ..
-                } = asked;
-                self.content(&method, &target, &request.host, gzip, published)
+                let parsed = self.parser.parse(request.line)?;
+                (version, gzip) = (parsed.version, request.accepts_gzip);
+                head_only = parsed.method == Method::Head;
+                let (method, target) = (&parsed.method, &parsed.target);
+                self.content(method, target, &request.host, gzip, parsed.published)
             }
         };
-        self.telemetry.answered(content.code);
-        let mut start = head(&content, version, gzip, goes_on)?;
-        // Who takes one kind of them never has the other kind's answers broken off.
+        self.telemetry.count_response(content.status);
+        let mut bytes = head(&content, version, gzip, keep_alive)?;
+        if head_only {
+            return Ok(Response::new(bytes));
+        }
+        bytes.extend(content.prefix);
+        let Some(text) = content.text else {
+            return Ok(Response::new(bytes));
+        };
+        // Many requests for pages must not cut off slow scrapes, nor the other way round.
         let texts = if content.kind == METRICS {
             &self.texts
         } else {
             &self.pages.texts
         };
-        if head_alone {
-            return Ok(Answer::new(start));
-        }
-        start.extend(content.start);
-        Ok(match content.text {
-            Some(text) => Answer::with_text(start, text, gzip, content.end, texts),
-            None => Answer::new(start),
-        })
+        Ok(Response::with_text(bytes, text, gzip, content.tail, texts))
     }
 
-    /// What a request is answered with; `host`: what the client calls this host; `gzip`: it takes what is
-    /// compressed.
+    /// The content for a request. `host`: the request's `Host` header; `gzip`: the client accepts gzip.
     fn content(
         &self,
         method: &Method,
@@ -120,128 +120,134 @@ impl Site {
         gzip: bool,
         published: Published,
     ) -> Content {
-        let known = matches!(path(target), "/metrics" | "/" | "/-/healthy" | "/-/ready");
-        if !known {
-            return Content::text(404, TEXT, "not found; / has the links\n");
+        let path = path(target);
+        if !matches!(path, "/metrics" | "/" | "/-/healthy" | "/-/ready") {
+            return Content::text(404, "not found; see / for links\n");
         }
         if !matches!(method, Method::Get | Method::Head) {
-            return Content::text(405, TEXT, "only GET and HEAD are answered\n");
+            return Content::text(405, "only GET and HEAD are allowed\n");
         }
-        match path(target) {
+        match path {
             "/metrics" => {
                 let own = self.telemetry.render() + &self.telemetry.render_process();
                 if *method == Method::Get {
-                    self.publication.taken(&published);
+                    self.publication.mark_scraped(&published);
                 }
                 Content::shared(METRICS, published.text, own, gzip)
             }
-            "/-/healthy" => Content::text(200, TEXT, "healthy\n"),
-            "/-/ready" if published.ready => Content::text(200, TEXT, "ready\n"),
-            "/-/ready" => Content::text(503, TEXT, "not ready: no collection has worked yet\n"),
+            "/-/healthy" => Content::text(200, "healthy\n"),
+            "/-/ready" if published.ready => Content::text(200, "ready\n"),
+            "/-/ready" => Content::text(503, "not ready: no collection has succeeded yet\n"),
             _ => {
                 let view = View::parse(query(target));
                 match self.pages.get(&published.page, view, host, gzip) {
                     Some(page) => Content::shared(HTML, page, String::new(), gzip),
-                    None => Content::text(503, TEXT, "too many pages are asked for at once\n"),
+                    None => Content::text(503, "too many pages are requested at once\n"),
                 }
             }
         }
     }
 }
 
-/// What a thread that failed has left is still good.
+/// Locks a mutex whose value stays valid even if a thread panicked while it held the lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What an answer is about: all of `start`, of the text if there is one, and of `end`.
+/// The content of a response: `prefix`, the text if there is one, then `tail`.
 struct Content {
-    code: u16,
+    status: u16,
     kind: &'static str,
     length: usize,
-    start: Vec<u8>,
-    text: Option<Arc<Text>>,
-    end: Vec<u8>,
+    prefix: Vec<u8>,
+    text: Option<Arc<SharedText>>,
+    tail: Vec<u8>,
 }
 
 impl Content {
-    fn text(code: u16, kind: &'static str, text: impl Into<Vec<u8>>) -> Self {
-        let start = text.into();
+    fn text(status: u16, text: impl Into<Vec<u8>>) -> Self {
+        let prefix = text.into();
         Self {
-            code,
-            kind,
-            length: start.len(),
-            start,
+            status,
+            kind: TEXT,
+            length: prefix.len(),
+            prefix,
             text: None,
-            end: Vec::new(),
+            tail: Vec::new(),
         }
     }
 
-    /// A text, shared by all who take it, and then what is of this answer alone.
-    fn shared(kind: &'static str, text: Arc<Text>, own: String, gzip: bool) -> Self {
-        let (start, end) = if gzip {
-            (gzip::HEADER.to_vec(), text.gzip_end(own.as_bytes()))
+    /// A text that responses share, followed by what only this one has.
+    fn shared(kind: &'static str, text: Arc<SharedText>, own: String, gzip: bool) -> Self {
+        let (prefix, tail) = if gzip {
+            let tail = text.gzip_tail(own.as_bytes());
+            (gzip::GZIP_HEADER.to_vec(), tail)
         } else {
             (Vec::new(), own.into_bytes())
         };
         Self {
-            code: 200,
+            status: 200,
             kind,
-            length: start.len() + text.length(gzip) + end.len(),
-            start,
+            length: prefix.len() + text.length(gzip) + tail.len(),
+            prefix,
             text: Some(text),
-            end,
+            tail,
         }
     }
 }
 
-/// The head of an answer, as `tiny_http` writes it.
-fn head(content: &Content, version: HTTPVersion, gzip: bool, goes_on: bool) -> io::Result<Vec<u8>> {
-    let mut response = Response::new(
-        StatusCode(content.code),
-        vec![
-            header("Content-Type", content.kind),
-            header("X-Content-Type-Options", "nosniff"),
-        ],
+/// The head of a response, written by `tiny_http`.
+fn head(
+    content: &Content,
+    version: HTTPVersion,
+    gzip: bool,
+    keep_alive: bool,
+) -> io::Result<Vec<u8>> {
+    let mut headers = vec![
+        ("Content-Type", content.kind),
+        ("X-Content-Type-Options", "nosniff"),
+    ];
+    if content.kind == HTML {
+        headers.push(("Content-Security-Policy", page::POLICY));
+        headers.push(("Referrer-Policy", "no-referrer"));
+        headers.push(("Cache-Control", "no-store"));
+    }
+    if content.text.is_some() {
+        headers.push(("Vary", "Accept-Encoding"));
+        if gzip {
+            headers.push(("Content-Encoding", "gzip"));
+        }
+    }
+    if content.status == 503 {
+        headers.push(("Retry-After", "1"));
+        // This replaces a page that refreshes itself, so it has to do the same.
+        headers.push(("Refresh", "1"));
+    }
+    if content.status == 405 {
+        headers.push(("Allow", "GET, HEAD"));
+    }
+    let headers = headers
+        .into_iter()
+        .map(|(name, value)| Header::from_bytes(name, value).expect("the header is ASCII"));
+    let mut head = Vec::new();
+    tiny_http::Response::new(
+        StatusCode(content.status),
+        headers.collect(),
         io::empty(),
         Some(content.length),
         None,
     )
-    .with_chunked_threshold(usize::MAX); // The length is known, so say it.
-    if content.kind == HTML {
-        response.add_header(header("Content-Security-Policy", page::POLICY));
-        response.add_header(header("Referrer-Policy", "no-referrer"));
-        response.add_header(header("Cache-Control", "no-store"));
-    }
-    if content.text.is_some() {
-        response.add_header(header("Vary", "Accept-Encoding"));
-        if gzip {
-            response.add_header(header("Content-Encoding", "gzip"));
-        }
-    }
-    if content.code == 503 {
-        response.add_header(header("Retry-After", "1"));
-        // Else a page that renews itself would end with this.
-        response.add_header(header("Refresh", "1"));
-    }
-    if content.code == 405 {
-        response.add_header(header("Allow", "GET, HEAD"));
-    }
-    let mut head = Vec::new();
-    response.raw_print(&mut head, version, &[], true, None)?;
-    if !goes_on {
-        // `tiny_http` takes no such header: it would write it itself.
+    .with_chunked_threshold(usize::MAX) // Content-Length, not chunks.
+    .raw_print(&mut head, version, &[], true, None)?;
+    if !keep_alive {
+        // `tiny_http` drops this header if it is given one.
         head.truncate(head.len() - b"\r\n".len());
         head.extend(b"Connection: close\r\n\r\n");
     }
     Ok(head)
 }
 
-fn header(name: &str, value: &str) -> Header {
-    Header::from_bytes(name, value).expect("the header is ASCII")
-}
-
-/// The path of a request's target, which may be a whole URL (RFC 9112, 3.2.2) and have a query.
+/// The path of a request target, which may be a whole URL (RFC 9112, 3.2.2) and have a query.
 fn path(target: &str) -> &str {
     let target = target.split(['?', '#']).next().unwrap_or_default();
     let rest = ["http://", "https://"]
@@ -253,7 +259,7 @@ fn path(target: &str) -> &str {
     }
 }
 
-/// The query of a request's target, without its `?`.
+/// The query of a request target, without its `?`.
 fn query(target: &str) -> &str {
     let target = target.split('#').next().unwrap_or_default();
     target.split_once('?').unwrap_or_default().1
@@ -267,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets() {
+    fn paths_of_targets() {
         for (target, want) in [
             ("/metrics", "/metrics"),
             ("/metrics?name[]=x", "/metrics"),
@@ -285,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn queries() {
+    fn queries_of_targets() {
         for (target, want) in [
             ("/", ""),
             ("/?", ""),
@@ -302,21 +308,21 @@ mod tests {
     #[test]
     fn contents() {
         let publication: Arc<Publication> = Arc::default();
-        let site = Site {
-            questions: Questions::new().0,
+        let responder = Responder {
+            parser: ParserHandle::new().0,
             publication: Arc::clone(&publication),
             telemetry: Telemetry::new(),
-            texts: Texts::default(),
-            pages: Pages::default(),
+            texts: TextsInFlight::default(),
+            pages: PageCache::default(),
         };
         let content = |method: &str, target: &str, gzip| {
             let method = method.parse().unwrap();
-            site.content(&method, target, "web-1", gzip, publication.get())
+            responder.content(&method, target, "web-1", gzip, publication.latest())
         };
-        let code = |method, target| content(method, target, false).code;
+        let code = |method, target| content(method, target, false).status;
         assert_eq!(code("GET", "/-/ready"), 503);
         assert_eq!(code("GET", "/metrics"), 200);
-        publication.set(Published {
+        publication.publish(Published {
             text: Arc::new("a 1\n".to_owned().into()),
             ready: true,
             ..Published::default()
@@ -334,13 +340,13 @@ mod tests {
         ] {
             assert_eq!(code(method, target), want, "{method} {target}");
         }
-        // What shows new workloads as 0 is reported as shown when it is taken.
-        let shown: Arc<AtomicU64> = Arc::default();
-        let calls = Arc::clone(&shown);
-        publication.on_shown(move |revision| calls.store(revision, Ordering::Relaxed));
-        publication.set(Published {
-            unshown: Some(7),
-            ..publication.get()
+        // Only GET /metrics counts as a scrape.
+        let scraped: Arc<AtomicU64> = Arc::default();
+        let calls = Arc::clone(&scraped);
+        publication.on_scraped(move |revision| calls.store(revision, Ordering::Relaxed));
+        publication.publish(Published {
+            unscraped_revision: Some(7),
+            ..publication.latest()
         });
         for (method, target, want) in [
             ("HEAD", "/metrics", 0),
@@ -349,7 +355,7 @@ mod tests {
             ("GET", "/metrics", 7),
         ] {
             code(method, target);
-            assert_eq!(shown.load(Ordering::Relaxed), want, "{method} {target}");
+            assert_eq!(scraped.load(Ordering::Relaxed), want, "{method} {target}");
         }
         for (target, gzip, start, end) in [
             ("/metrics", false, "a 1\n", "\n"),
@@ -362,11 +368,11 @@ mod tests {
             let head = String::from_utf8(head).unwrap();
             assert!(head.contains("\r\nVary: Accept-Encoding\r\n"), "{head}");
             assert_eq!(head.contains("\r\nContent-Encoding: gzip\r\n"), gzip);
-            let mut bytes = content.start;
+            let mut bytes = content.prefix;
             for segment in content.text.expect("a text").segments() {
                 bytes.extend(segment.bytes(gzip));
             }
-            bytes.extend(content.end);
+            bytes.extend(content.tail);
             assert_eq!(bytes.len(), content.length);
             let mut body = String::new();
             if gzip {

@@ -1,56 +1,69 @@
-//! The head of a request, as far as it must be known before `tiny_http` reads the first line of it
-//! (RFC 9112).
+//! Reads the head of a request strictly (RFC 9112), before `tiny_http` gets its first line.
 
-use httparse::{EMPTY_HEADER, Error, Header, Status};
+use std::error::Error;
+use std::fmt;
 
-/// Bytes of a request's head, at most. Prometheus sends about 250; browsers with cookies some KB.
-const MAX_HEAD: usize = 16 * 1024;
+use httparse::{EMPTY_HEADER, Header, Status};
+use memchr::memchr;
 
-/// Headers of a request, at most.
+/// The largest head of a request. Prometheus sends about 250 bytes; browsers with cookies some KB.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
 const MAX_HEADERS: usize = 100;
 
-/// Bytes of a host's name and port: a name in the DNS has no more.
-const MAX_HOST: usize = 255;
+/// A host and port in a `Host` header: a DNS name is no longer.
+const MAX_HOST_BYTES: usize = 255;
 
-/// A request without its headers and its body.
+/// What the server needs of a request's head.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Request {
-    /// The request line, without its end: a method, a target and HTTP/1.0 or 1.1.
+pub struct RequestHead {
+    /// The request line without its line end: method, target, and HTTP/1.0 or 1.1.
     pub line: Vec<u8>,
     /// Another request may follow on the same connection.
     pub keeps_alive: bool,
-    /// The answer may be compressed.
-    pub takes_gzip: bool,
-    /// What the client calls this host, with the port if it says one; empty if that is not plausible.
+    /// The client accepts gzip.
+    pub accepts_gzip: bool,
+    /// The `Host` header, with the port if there is one; empty if it is missing or implausible.
     pub host: String,
 }
 
-/// Why no request can be taken, now or later.
+/// Why a request is refused. Its connection is closed after the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// It is no HTTP/1.x, or could mean one thing to this program and another to a proxy.
+pub enum RequestError {
+    /// It is not HTTP/1.x, or a proxy might understand it differently.
     Malformed,
-    /// Its head has more than 16 KiB, or more than 100 headers.
+    /// The head has more than 16 KiB, or more than 100 headers.
     TooLarge,
 }
 
-/// What a client has sent and no request was made of yet. Each byte is looked at once, however they
-/// come.
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "the request is malformed",
+            Self::TooLarge => "the head of the request is too large",
+        })
+    }
+}
+
+impl Error for RequestError {}
+
+/// Received bytes that are not yet part of a complete request head. Each byte is scanned once, however
+/// the bytes are split.
 #[derive(Debug, Default)]
-pub struct Input {
+pub struct RequestBuffer {
     bytes: Vec<u8>,
-    /// Where the line begins that has no end yet.
-    line: usize,
-    /// So many bytes were searched for its end.
+    /// Where the last, incomplete line begins.
+    line_start: usize,
+    /// Bytes that were searched for its end.
     searched: usize,
 }
 
-impl Input {
-    /// Appends what came. Empty lines before a request are passed over (RFC 9112, 2.2).
+impl RequestBuffer {
+    /// Appends received bytes. Skips empty lines before a request (RFC 9112, 2.2).
     pub fn push(&mut self, mut bytes: &[u8]) {
         if self.bytes.is_empty() {
-            let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-            bytes = &bytes[bytes.iter().take_while(|byte| is_end(byte)).count()..];
+            let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+            bytes = &bytes[bytes.iter().take_while(|it| is_line_end(it)).count()..];
         }
         self.bytes.extend_from_slice(bytes);
     }
@@ -61,72 +74,68 @@ impl Input {
         self.bytes.is_empty()
     }
 
-    /// How many bytes of what was not taken need not be looked at again: for tests.
+    /// Bytes that will not be scanned again. For tests.
     #[doc(hidden)]
     #[must_use]
     pub fn searched(&self) -> usize {
         self.searched
     }
 
-    /// Takes a whole head off the front; `None` while it is not whole. Lines may end without CR.
+    /// Removes a head from the front; `None` while it is incomplete. Lines may end without CR.
     ///
     /// # Errors
-    /// [`Refusal`]. What comes after it is of no use.
-    pub fn take(&mut self) -> Result<Option<Request>, Refusal> {
-        while let Some(length) = self.unsearched().iter().position(|byte| *byte == b'\n') {
+    /// After a [`RequestError`], the rest of the buffer is useless.
+    pub fn take(&mut self) -> Result<Option<RequestHead>, RequestError> {
+        while let Some(length) = memchr(b'\n', &self.bytes[self.searched..]) {
             let end = self.searched + length;
-            let line = std::mem::replace(&mut self.line, end + 1)..end;
+            let line = std::mem::replace(&mut self.line_start, end + 1)..end;
             self.searched = end + 1;
-            if self.searched > MAX_HEAD {
-                return Err(Refusal::TooLarge);
+            if self.searched > MAX_HEAD_BYTES {
+                return Err(RequestError::TooLarge);
             }
-            if matches!(&self.bytes[line.clone()], b"" | b"\r") {
-                let request = Request::parse(&self.bytes[..=end]);
+            if matches!(&self.bytes[line], b"" | b"\r") {
+                let request = RequestHead::parse(&self.bytes[..=end]);
                 let bytes = std::mem::take(self).bytes;
                 self.push(&bytes[end + 1..]);
                 return request.map(Some);
             }
         }
         self.searched = self.bytes.len();
-        if self.bytes.len() > MAX_HEAD {
-            return Err(Refusal::TooLarge);
+        if self.bytes.len() > MAX_HEAD_BYTES {
+            return Err(RequestError::TooLarge);
         }
         Ok(None)
     }
-
-    fn unsearched(&self) -> &[u8] {
-        &self.bytes[self.searched..]
-    }
 }
 
-impl Request {
-    fn parse(head: &[u8]) -> Result<Self, Refusal> {
+impl RequestHead {
+    fn parse(head: &[u8]) -> Result<Self, RequestError> {
         let mut headers = [EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(head) {
             Ok(Status::Complete(_)) => {}
-            Err(Error::TooManyHeaders) => return Err(Refusal::TooLarge),
-            _ => return Err(Refusal::Malformed),
+            Err(httparse::Error::TooManyHeaders) => return Err(RequestError::TooLarge),
+            _ => return Err(RequestError::Malformed),
         }
         let (Some(method), Some(target), Some(version)) =
             (request.method, request.path, request.version)
         else {
-            return Err(Refusal::Malformed);
+            return Err(RequestError::Malformed);
         };
         if !target.is_ascii() {
-            return Err(Refusal::Malformed);
+            return Err(RequestError::Malformed);
         }
         Ok(Self {
             line: format!("{method} {target} HTTP/1.{version}").into(),
             keeps_alive: version == 1 && !request.headers.iter().any(ends_connection),
-            takes_gzip: request.headers.iter().any(takes_gzip),
+            accepts_gzip: request.headers.iter().any(accepts_gzip),
             host: request.headers.iter().find_map(host).unwrap_or_default(),
         })
     }
 }
 
-/// Whether no other request can follow one with this header: the client says so, or there is a
-/// body, which nobody here reads.
+/// Whether the request with this header is the last on its connection: the client asks for that, or the
+/// request has a body, which the server does not read.
 fn ends_connection(header: &Header) -> bool {
     match header.name.to_ascii_lowercase().as_str() {
         "connection" => {
@@ -139,25 +148,23 @@ fn ends_connection(header: &Header) -> bool {
     }
 }
 
-/// Whether a client that sends this header takes what is compressed by gzip (RFC 9110, 12.5.3).
-fn takes_gzip(header: &Header) -> bool {
+/// Whether this is an `Accept-Encoding` header with gzip (RFC 9110, 12.5.3).
+fn accepts_gzip(header: &Header) -> bool {
     let mut codings = header.value.split(|byte| *byte == b',').map(|coding| {
         let mut parts = coding.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        let is_gzip = parts
-            .next()
-            .unwrap_or_default()
-            .eq_ignore_ascii_case(b"gzip");
-        // A weight of nothing means that it is refused: q=0, q=0.0 and so on.
-        is_gzip && !parts.any(|it| it.iter().all(|byte| b"qQ=0. ".contains(byte)))
+        let name = parts.next().unwrap_or_default();
+        // A weight of 0 means that it is refused: q=0, q=0.0 and so on.
+        name.eq_ignore_ascii_case(b"gzip")
+            && !parts.any(|it| it.iter().all(|byte| b"qQ=0. ".contains(byte)))
     });
     header.name.eq_ignore_ascii_case("accept-encoding") && codings.any(|it| it)
 }
 
-/// The name or address that this header says, if it may be one.
+/// The value of a `Host` header, if it is plausible.
 fn host(header: &Header) -> Option<String> {
     let is_plausible = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
     let is_host = header.name.eq_ignore_ascii_case("host")
-        && header.value.len() <= MAX_HOST
+        && header.value.len() <= MAX_HOST_BYTES
         && header.value.iter().all(is_plausible);
     is_host.then(|| String::from_utf8_lossy(header.value).into_owned())
 }
@@ -166,13 +173,13 @@ fn host(header: &Header) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// The request line, `+` if another may follow, and what is left of the input.
+    /// The request line, with `+` if another may follow, and what is left in the buffer.
     fn take(input: &[u8]) -> Option<(String, String)> {
-        let mut whole = Input::default();
+        let mut whole = RequestBuffer::default();
         whole.push(input);
         let request = whole.take();
-        // It is all the same how they come.
-        let mut drip = Input::default();
+        // Byte by byte, the result is the same.
+        let mut drip = RequestBuffer::default();
         let dripped = input.iter().map(|byte| {
             drip.push(&[*byte]);
             drip.take()
@@ -185,7 +192,7 @@ mod tests {
                 let more = if request.keeps_alive { "+" } else { "" };
                 String::from_utf8(request.line).unwrap() + more
             }
-            Err(refusal) => format!("{refusal:?}"),
+            Err(error) => format!("{error:?}"),
         };
         Some((said, String::from_utf8(whole.bytes).unwrap()))
     }
@@ -259,19 +266,22 @@ mod tests {
     }
 
     #[test]
-    fn a_head_may_be_long_but_not_longer() {
+    fn heads_up_to_the_limits_are_accepted() {
         let head = |length: usize| {
             let rest = "GET / HTTP/1.1\r\nX: \r\n\r\n".len();
             let long = "x".repeat(length - rest);
             format!("GET / HTTP/1.1\r\nX: {long}\r\n\r\n").into_bytes()
         };
-        assert!(take(&head(MAX_HEAD)).unwrap().0.ends_with('+'));
-        for length in [MAX_HEAD + 1, 3 * MAX_HEAD] {
+        assert!(take(&head(MAX_HEAD_BYTES)).unwrap().0.ends_with('+'));
+        for length in [MAX_HEAD_BYTES + 1, 3 * MAX_HEAD_BYTES] {
             assert_eq!(take(&head(length)).unwrap().0, "TooLarge");
         }
-        assert_eq!(take(&b"x".repeat(MAX_HEAD)), None);
-        assert_eq!(take(&b"\n".repeat(3 * MAX_HEAD)), None);
-        for long in [b"x".repeat(MAX_HEAD + 1), b"a\n".repeat(MAX_HEAD)] {
+        assert_eq!(take(&b"x".repeat(MAX_HEAD_BYTES)), None);
+        assert_eq!(take(&b"\n".repeat(3 * MAX_HEAD_BYTES)), None);
+        for long in [
+            b"x".repeat(MAX_HEAD_BYTES + 1),
+            b"a\n".repeat(MAX_HEAD_BYTES),
+        ] {
             assert_eq!(take(&long).unwrap().0, "TooLarge");
         }
         let many = ["GET / HTTP/1.1\n", &"a:b\n".repeat(MAX_HEADERS), "\n"].concat();
@@ -281,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_gzip() {
+    fn accept_encoding() {
         for (value, want) in [
             ("gzip", true),
             ("deflate,GZIP ;q=0.5, br", true),
@@ -291,21 +301,21 @@ mod tests {
             ("gzip;q=0, gzip", true),
             ("x-gzip, deflate", false),
             ("identity", false),
-            // Whoever says so takes gzip as well, but no one who scrapes does.
+            // This accepts gzip too, but no scraper sends it.
             ("*", false),
             ("", false),
         ] {
-            let mut input = Input::default();
+            let mut buffer = RequestBuffer::default();
             let head = format!("GET / HTTP/1.1\r\nA: gzip\r\naccept-Encoding:{value}\r\n\r\n");
-            input.push(head.as_bytes());
-            let request = input.take().unwrap().unwrap();
-            assert_eq!(request.takes_gzip, want, "{value}");
+            buffer.push(head.as_bytes());
+            let request = buffer.take().unwrap().unwrap();
+            assert_eq!(request.accepts_gzip, want, "{value}");
         }
     }
 
     #[test]
     fn hosts() {
-        let long = "x".repeat(MAX_HOST);
+        let long = "x".repeat(MAX_HOST_BYTES);
         for (header, want) in [
             ("Host: web-1", "web-1"),
             ("HOST:web_1.example.org:9090", "web_1.example.org:9090"),
@@ -318,9 +328,9 @@ mod tests {
             ("Host:", ""),
             ("X: web-1", ""),
         ] {
-            let mut input = Input::default();
-            input.push(format!("GET / HTTP/1.1\r\n{header}\r\n\r\n").as_bytes());
-            assert_eq!(input.take().unwrap().unwrap().host, want, "{header}");
+            let mut buffer = RequestBuffer::default();
+            buffer.push(format!("GET / HTTP/1.1\r\n{header}\r\n\r\n").as_bytes());
+            assert_eq!(buffer.take().unwrap().unwrap().host, want, "{header}");
         }
     }
 }

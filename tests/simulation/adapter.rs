@@ -9,9 +9,9 @@ use docker_exit_exporter::config::Config;
 use docker_exit_exporter::engine::{
     Error, Event, Identity, Info, Inspect, Kind, Line, Lines, Listing, Remembered,
 };
-use docker_exit_exporter::exposition::{Renderer, Text};
+use docker_exit_exporter::exposition::{Renderer, SharedText};
 use docker_exit_exporter::ledger::{self, Entry, ExitReport};
-use docker_exit_exporter::page::Rows;
+use docker_exit_exporter::page::RowCache;
 use jiff::SignedDuration;
 
 use super::history::{Flavour, History};
@@ -26,9 +26,9 @@ pub(crate) struct Adapter {
     counted: Vec<Counted>,
     lost: u64,
     renderer: Renderer,
-    rows: Rows,
+    rows: RowCache,
     /// What was published last, and when.
-    text: Arc<Text>,
+    text: Arc<SharedText>,
     now: Option<ledger::Now>,
     /// How far the Engine's clock may be off.
     error: SignedDuration,
@@ -57,7 +57,7 @@ impl Adapter {
             counted: Vec::new(),
             lost: 0,
             renderer: Renderer::default(),
-            rows: Rows::default(),
+            rows: RowCache::default(),
             text: Arc::default(),
             now: None,
         }
@@ -244,9 +244,9 @@ impl Subject for Adapter {
         let (text, _) = self.core.render(now, &mut self.renderer, &mut self.rows);
         let (anew, _) = self
             .core
-            .render(now, &mut Renderer::default(), &mut Rows::default());
+            .render(now, &mut Renderer::default(), &mut RowCache::default());
         let rows = self.rows.update(self.core.ledger());
-        let rows_anew = Rows::default().update(self.core.ledger());
+        let rows_anew = RowCache::default().update(self.core.ledger());
         if rows != rows_anew {
             Err(format!("shown were\n{rows:#?}\nand anew\n{rows_anew:#?}"))
         } else if text.plain() == anew.plain() {

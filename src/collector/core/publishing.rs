@@ -6,11 +6,11 @@ use std::time::Duration;
 use log::Level;
 
 use crate::engine::{Error, limits};
-use crate::exposition::{Renderer, Text};
+use crate::exposition::{Renderer, SharedText};
 use crate::labels;
 use crate::ledger::{DroppedLabels, EventFeed, Now};
 use crate::one_line::OneLine;
-use crate::page::{Containers, Docker, Host, Rows};
+use crate::page::{ContainerSnapshot, Docker, Host, RowCache};
 
 use super::super::log_line::Topic;
 use super::{Core, Count, Effect, InfoState, Outage};
@@ -228,8 +228,8 @@ impl Core {
         &mut self,
         now: Now,
         renderer: &mut Renderer,
-        rows: &mut Rows,
-    ) -> (Arc<Text>, Option<Containers>) {
+        rows: &mut RowCache,
+    ) -> (Arc<SharedText>, Option<ContainerSnapshot>) {
         let up = self.last_success.is_some() && self.outage.is_none();
         let fresh = self.complete && self.is_fresh(now);
         if fresh {
@@ -243,7 +243,7 @@ impl Core {
             if fresh {
                 rows.update(&self.ledger)
             } else {
-                Containers::default()
+                ContainerSnapshot::default()
             }
         };
         (text, (!same).then(containers))

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::engine::{Identity, Kind};
 use crate::http;
-use crate::page::{Docker, Rows};
+use crate::page::{Docker, RowCache};
 
 /// A core, played by hand.
 struct Play {
@@ -71,7 +71,8 @@ impl Play {
                 Effect::HangUp => self.done.push("hang up".to_owned()),
                 Effect::Publish => {
                     let mut renderer = crate::exposition::Renderer::default();
-                    self.core.render(now, &mut renderer, &mut Rows::default());
+                    self.core
+                        .render(now, &mut renderer, &mut RowCache::default());
                     self.core.published(now, Duration::from_millis(1));
                     self.done.push("publish".to_owned());
                 }
@@ -343,7 +344,7 @@ fn info_is_not_asked_for_twice_at_once() {
 fn the_page_is_made_anew_when_something_has_changed() {
     let mut play = Play::running();
     let mut renderer = crate::exposition::Renderer::default();
-    let mut rows = Rows::default();
+    let mut rows = RowCache::default();
     let mut changed = |play: &mut Play, renderer: &mut _| {
         let now = play.time();
         play.core.render(now, renderer, &mut rows).1.is_some()

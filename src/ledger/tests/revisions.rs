@@ -12,7 +12,7 @@ use crate::engine::{EngineInfo, Event, Inspected, listing};
 use crate::exposition::Renderer;
 use crate::labels::Filter;
 use crate::ledger::{EventFeed, InspectFailure, InspectPlan, Ledger};
-use crate::page::{Containers, Row, Rows};
+use crate::page::{ContainerSnapshot, Row, RowCache};
 
 const FEEDS: [EventFeed; 3] = [EventFeed::Off, EventFeed::CatchingUp, EventFeed::Live];
 
@@ -171,7 +171,7 @@ impl Observation {
 #[derive(Default)]
 struct Outputs {
     renderer: Renderer,
-    rows: Rows,
+    rows: RowCache,
 }
 
 /// Everything clients can see, and its revision.
@@ -179,7 +179,7 @@ struct Outputs {
 struct Output {
     revision: u64,
     text: String,
-    page: Containers,
+    page: ContainerSnapshot,
 }
 
 impl Outputs {
@@ -197,14 +197,17 @@ impl Outputs {
 
 /// Revision of each shard.
 fn revisions(ledger: &Ledger) -> Vec<u64> {
-    let slots = 0..Ledger::SHARDS;
-    slots.map(|at| ledger.revision_of(at..at + 1)).collect()
+    let shards = 0..Ledger::SHARDS;
+    shards.map(|at| ledger.revision_of(at..at + 1)).collect()
 }
 
 /// Which shards are kept, and not only equal.
-fn kept<'a>(before: &'a Containers, after: &'a Containers) -> impl Iterator<Item = bool> + 'a {
-    let slots = before.slots.iter().zip(&after.slots);
-    slots.map(|(one, other): (&Arc<[Row]>, _)| Arc::ptr_eq(one, other))
+fn kept<'a>(
+    before: &'a ContainerSnapshot,
+    after: &'a ContainerSnapshot,
+) -> impl Iterator<Item = bool> + 'a {
+    let shards = before.shards.iter().zip(&after.shards);
+    shards.map(|(one, other): (&Arc<[Row]>, _)| Arc::ptr_eq(one, other))
 }
 
 proptest! {

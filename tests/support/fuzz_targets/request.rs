@@ -1,7 +1,7 @@
 //! The heads of requests, and what a query asks the page to show.
 
 use docker_exit_exporter::page::View;
-use docker_exit_exporter::server::request::{Input, Refusal, Request};
+use docker_exit_exporter::server::request::{RequestBuffer, RequestError, RequestHead};
 
 use super::dice::Dice;
 use super::wire::{Pieces, ways};
@@ -26,7 +26,7 @@ pub fn request(data: &[u8]) {
 
 /// What is read of one connection, and where each head ends. None follows a refusal, or a
 /// request that does not keep the connection alive.
-type Heads = Vec<(Result<SlowRequest, Refusal>, usize)>;
+type Heads = Vec<(Result<SlowRequest, RequestError>, usize)>;
 
 /// A request, read from a head that is there as a whole.
 struct SlowRequest {
@@ -36,7 +36,7 @@ struct SlowRequest {
 }
 
 fn is_read_as(want: &Heads, wire: &[u8], mut pieces: Pieces<'_>) {
-    let mut input = Input::default();
+    let mut input = RequestBuffer::default();
     let mut left = wire;
     let mut want = want.iter();
     // Where the head begins that is not whole.
@@ -82,10 +82,10 @@ fn is_read_as(want: &Heads, wire: &[u8], mut pieces: Pieces<'_>) {
 }
 
 impl SlowRequest {
-    fn agrees(&self, request: &Request) {
+    fn agrees(&self, request: &RequestHead) {
         assert_eq!(self.line.as_bytes(), request.line);
         assert_eq!(self.keeps_alive, request.keeps_alive);
-        assert!(self.may_take_gzip || !request.takes_gzip);
+        assert!(self.may_take_gzip || !request.accepts_gzip);
         // As `tiny_http` is to see it.
         let parts: Vec<_> = self.line.split(' ').collect();
         let [method, target, version] = parts[..] else {
@@ -142,53 +142,53 @@ fn without_empty_lines(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// The length of the head, with the empty line that ends it.
-fn slow_head(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+fn slow_head(bytes: &[u8]) -> Result<Option<usize>, RequestError> {
     let ends = [&b"\n\n"[..], b"\n\r\n"].map(|end| {
         let at = bytes.windows(end.len()).position(|it| it == end);
         at.map(|at| at + end.len())
     });
     let end = ends.into_iter().flatten().min();
     if end.unwrap_or(bytes.len()) > HEAD_BYTES {
-        return Err(Refusal::TooLarge);
+        return Err(RequestError::TooLarge);
     }
     Ok(end)
 }
 
 /// As RFC 9112 wants it, sections 2 to 5, and no other way.
-fn slow_request(head: &[u8]) -> Result<SlowRequest, Refusal> {
+fn slow_request(head: &[u8]) -> Result<SlowRequest, RequestError> {
     let lines = head.split(|byte| *byte == b'\n');
     let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let mut lines = lines.take_while(|line| !line.is_empty());
 
     let line = std::str::from_utf8(lines.next().unwrap_or_default());
-    let line = line.map_err(|_| Refusal::Malformed)?;
+    let line = line.map_err(|_| RequestError::Malformed)?;
     let parts: Vec<_> = line.split(' ').collect();
     let [method, target, version] = parts[..] else {
-        return Err(Refusal::Malformed);
+        return Err(RequestError::Malformed);
     };
     let is_target = |byte: u8| byte.is_ascii_graphic() || !byte.is_ascii();
     if !is_token(method.as_bytes()) || target.is_empty() || !target.bytes().all(is_target) {
-        return Err(Refusal::Malformed);
+        return Err(RequestError::Malformed);
     }
     let mut request = SlowRequest {
         line: line.to_owned(),
         keeps_alive: match version {
             "HTTP/1.0" => false,
             "HTTP/1.1" => true,
-            _ => return Err(Refusal::Malformed),
+            _ => return Err(RequestError::Malformed),
         },
         may_take_gzip: false,
     };
 
     for (number, line) in lines.enumerate() {
         let colon = line.iter().position(|byte| *byte == b':');
-        let (name, value) = line.split_at(colon.ok_or(Refusal::Malformed)?);
+        let (name, value) = line.split_at(colon.ok_or(RequestError::Malformed)?);
         let is_text = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
         if !is_token(name) || !value.iter().all(is_text) {
-            return Err(Refusal::Malformed);
+            return Err(RequestError::Malformed);
         }
         if number == HEADERS {
-            return Err(Refusal::TooLarge);
+            return Err(RequestError::TooLarge);
         }
         let value = String::from_utf8_lossy(&value[1..]).to_ascii_lowercase();
         let value = value.trim_matches([' ', '\t']);
@@ -205,7 +205,7 @@ fn slow_request(head: &[u8]) -> Result<SlowRequest, Refusal> {
     }
     // Nothing else is wrong with it.
     if !line.is_ascii() {
-        return Err(Refusal::Malformed);
+        return Err(RequestError::Malformed);
     }
     Ok(request)
 }
