@@ -119,8 +119,8 @@ impl Telemetry {
             telemetry.collections.with_label_values(&[result]);
         }
         telemetry.http_requests.with_label_values(&["200"]);
-        for action in Action::ALL {
-            telemetry.events.with_label_values(&[action.name()]);
+        for (_, name) in Action::ALL {
+            telemetry.events.with_label_values(&[name]);
         }
         Ok(telemetry)
     }

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use docker_exit_exporter::engine::{self, Address, Clock, Engine, Inspected};
+use docker_exit_exporter::engine::{self, Address, Clock, Endpoint, Engine, Inspected};
 use prometheus::IntCounter;
 use rustix::net::sockopt::set_socket_linger;
 use serde_json::{Value, json};
@@ -370,12 +370,12 @@ fn silence_and_drips_end_at_the_deadline() {
                 let begun = Instant::now();
                 survives(&engine, &exporter, 1, answer, want);
                 let took = begun.elapsed();
-                assert!(took >= engine::limits::LISTING, "it took {took:?}");
+                assert!(took >= engine::limits::LISTING_TIMEOUT, "it took {took:?}");
                 // From the first request that hangs to the one after it.
                 let asked = engine.asked_for(LIST);
                 let pauses = asked.windows(2).map(|two| two[1] - two[0]);
                 let longest = pauses.max().expect("some listings");
-                let soon = engine::limits::LISTING + Duration::from_secs(15);
+                let soon = engine::limits::LISTING_TIMEOUT + Duration::from_secs(15);
                 assert!(longest < soon, "it was asked again after {longest:?}");
             });
         }
@@ -617,10 +617,14 @@ fn an_inspect_of_another_container_is_not_believed() {
     let address: Address = engine.address().parse().unwrap();
     let clock = Clock::of(&address);
     let requests = IntCounter::new("requests", "requests").unwrap();
-    let mut client = Engine::new(address, requests, clock);
+    let mut client = Engine::new(Endpoint {
+        address,
+        requests,
+        clock,
+    });
     let mut ask = || {
         let inspect = client.inspect(&asked.id, PATIENCE).unwrap();
-        (inspect.of(&asked.id).is_ok(), engine.connections())
+        (inspect.parse(&asked.id).is_ok(), engine.connections())
     };
     assert_eq!([ask(), ask()], [(false, 1), (false, 1)]);
     engine.answer_normally(&path);

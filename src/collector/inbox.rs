@@ -1,92 +1,89 @@
-//! What waits for the thread that owns the core, bounded by bytes: a thousand small events may wait,
-//! or a few large ones.
+//! A queue of messages for the thread that owns the core, bounded by bytes: it holds many small
+//! events or a few large ones.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Items and what they weigh, first in, first out.
+/// A first-in, first-out queue of items with their sizes.
 #[derive(Debug)]
 pub(super) struct Inbox<T> {
-    waiting: Mutex<Waiting<T>>,
-    /// Something has come for the thread that waits for it.
-    filled: Condvar,
-    /// There is room for those that wait for it.
-    emptied: Condvar,
-    most: usize,
+    queue: Mutex<Queue<T>>,
+    not_empty: Condvar,
+    not_full: Condvar,
+    max_bytes: usize,
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct Queue<T> {
     items: VecDeque<(T, usize)>,
     bytes: usize,
-    /// Someone waits for an item. To wake nobody is a system call all the same.
-    wanted: bool,
-    /// So many wait for room.
-    full: usize,
+    /// A reader waits. Waking nobody would cost a system call all the same.
+    has_reader: bool,
+    /// The number of writers that wait for room.
+    blocked: usize,
 }
 
 impl<T> Inbox<T> {
-    /// An empty inbox in which items of `most` bytes together may wait.
+    /// An empty inbox for items of at most `max_bytes` in total.
     #[must_use]
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(max_bytes: usize) -> Self {
         Self {
-            waiting: Mutex::new(Waiting {
+            queue: Mutex::new(Queue {
                 items: VecDeque::new(),
                 bytes: 0,
-                wanted: false,
-                full: 0,
+                has_reader: false,
+                blocked: 0,
             }),
-            filled: Condvar::new(),
-            emptied: Condvar::new(),
-            most,
+            not_empty: Condvar::new(),
+            not_full: Condvar::new(),
+            max_bytes,
         }
     }
 
-    /// Adds an item of so many bytes; waits for as long as there is no room for it. An empty inbox
-    /// has room for anything.
+    /// Adds an item of this size. Waits until there is room; an empty inbox has room for any item.
     pub(super) fn push(&self, item: T, bytes: usize) {
-        let mut waiting = self.lock();
-        while !waiting.items.is_empty() && waiting.bytes + bytes > self.most {
-            waiting.full += 1;
-            let woken = self.emptied.wait(waiting);
-            waiting = woken.unwrap_or_else(PoisonError::into_inner);
-            waiting.full -= 1;
+        let mut queue = self.lock();
+        while !queue.items.is_empty() && queue.bytes + bytes > self.max_bytes {
+            queue.blocked += 1;
+            let woken = self.not_full.wait(queue);
+            queue = woken.unwrap_or_else(PoisonError::into_inner);
+            queue.blocked -= 1;
         }
-        waiting.items.push_back((item, bytes));
-        waiting.bytes += bytes;
-        if std::mem::take(&mut waiting.wanted) {
-            self.filled.notify_one();
+        queue.items.push_back((item, bytes));
+        queue.bytes += bytes;
+        if std::mem::take(&mut queue.has_reader) {
+            self.not_empty.notify_one();
         }
     }
 
-    /// Takes what is there, up to `count` items; if there is nothing, waits for it until then.
-    pub(super) fn take(&self, count: usize, until: Instant) -> Vec<T> {
-        let mut waiting = self.lock();
-        while waiting.items.is_empty() {
-            let left = until.saturating_duration_since(Instant::now());
+    /// Takes up to `max_items`. If there are none, waits for one until `deadline`.
+    pub(super) fn take(&self, max_items: usize, deadline: Instant) -> Vec<T> {
+        let mut queue = self.lock();
+        while queue.items.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Vec::new();
             }
-            waiting.wanted = true;
-            let woken = self.filled.wait_timeout(waiting, left);
-            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+            queue.has_reader = true;
+            let woken = self.not_empty.wait_timeout(queue, left);
+            queue = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let count = count.min(waiting.items.len());
-        let taken: Vec<_> = waiting.items.drain(..count).collect();
-        waiting.bytes -= taken.iter().map(|(_, bytes)| bytes).sum::<usize>();
-        // A storm must not hold its memory for ever.
-        if waiting.items.is_empty() {
-            waiting.items.shrink_to(count);
+        let count = max_items.min(queue.items.len());
+        let taken: Vec<_> = queue.items.drain(..count).collect();
+        queue.bytes -= taken.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        // Give back the memory of a storm.
+        if queue.items.is_empty() {
+            queue.items.shrink_to(count);
         }
-        if waiting.full > 0 {
-            self.emptied.notify_all();
+        if queue.blocked > 0 {
+            self.not_full.notify_all();
         }
         taken.into_iter().map(|(item, _)| item).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queue<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn first_in_first_out_and_no_more_than_is_asked_for() {
+    fn items_come_first_in_first_out_up_to_the_maximum() {
         let inbox = Inbox::new(100);
         for item in 1..=5 {
             inbox.push(item, 10);
@@ -114,9 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_waits_until_there_is_some() {
+    fn a_writer_waits_until_there_is_room() {
         let inbox = Arc::new(Inbox::new(100));
-        // Nothing else waits, so it may be of any size.
+        // An empty inbox takes an item of any size.
         inbox.push(0, 1000);
         let pushing = Arc::clone(&inbox);
         let pushed = thread::spawn(move || {

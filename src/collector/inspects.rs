@@ -1,218 +1,222 @@
-//! Which containers are to be inspected, and when.
+//! Which containers to inspect, and when.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-/// So many inspects are asked for at once, so that a few that hang do not hold up the others.
+/// The maximum number of inspects in flight, so that a few that hang do not delay the others.
 const MAX_IN_FLIGHT: usize = 4;
 
-/// The same of containers that were created: the runtime may hang while it starts one, and with it
-/// its inspect.
+/// The same for created containers. The runtime may hang while it starts one, and its inspect with it.
 const MAX_CREATED_IN_FLIGHT: usize = 1;
 
-/// An inspect that failed or was late is tried again after these, and then ever more rarely.
-const AGAIN: [Duration; 3] = [
+/// The pauses before a failed inspect is retried. After these the pause doubles, up to the maximum.
+const RETRY_DELAYS: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
     Duration::from_secs(15),
 ];
-const RARELY: Duration = Duration::from_secs(60);
-const MOST_RARELY: Duration = Duration::from_secs(16 * 60);
+const LATE_RETRY_DELAY: Duration = Duration::from_secs(60);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(16 * 60);
 
-/// Once the containers of the first listing are inspected, so many more are at once. Whoever ends all
-/// containers of a usual host has them all explained at once.
-const BURST: u32 = 500;
+/// The number of inspects allowed at once after the first listing. It covers all containers of an
+/// ordinary host.
+const MAX_BURST: u32 = 500;
 
-/// And then one in this time, so that a storm of exits is not doubled by inspects: a daemon that has
-/// 1,000 containers takes 0.4 ms for one, so it is kept busy for 4 % of a core. The others wait for their
-/// turn. Meanwhile their exits are counted and shown, with what the event or the listing tells; what they
-/// lack is the restart count, the exact times and what only an inspect knows of the OOM killer.
-const EVERY: Duration = Duration::from_millis(10);
+/// After a burst one inspect is allowed per interval, so that inspects do not double a storm of exits.
+/// A daemon with 1,000 containers takes 0.4 ms for one: 4 % of a core. Until then the exits are counted
+/// and shown from their events or the listing, without restart count, exact times, and the OOM flag
+/// that only an inspect has.
+const INSPECT_INTERVAL: Duration = Duration::from_millis(10);
 
-/// After so many refusals in a row it is a proxy that refuses them all; the next listing has it
-/// tried again.
-const REFUSALS: u32 = 3;
+/// After this many refusals in a row a proxy refuses all inspects. The next listing allows another try.
+const MAX_REFUSALS: u32 = 3;
 
-/// Room for so many is kept.
-const USUAL: usize = 64;
+/// The capacity that empty collections keep.
+const KEPT_CAPACITY: usize = 64;
 
-/// The inspects that are to be made.
+/// The queue of inspects.
 #[derive(Debug, Default)]
-pub(super) struct Inspects {
+pub(super) struct InspectQueue {
     jobs: HashMap<Box<str>, Job>,
+    /// Ids of queued jobs, and of jobs that were cancelled or queued again since.
     queue: VecDeque<Box<str>>,
+    /// The same for created containers.
     created: VecDeque<Box<str>>,
-    later: BTreeSet<(Duration, Box<str>)>,
+    delayed: BTreeSet<(Duration, Box<str>)>,
     in_flight: usize,
     created_in_flight: usize,
     refusals: u32,
-    allowance: Allowance,
+    rate_limit: RateLimit,
 }
 
-/// How many inspects may be asked for now: [`BURST`] at once, and one more in [`EVERY`].
+/// Allows [`MAX_BURST`] inspects at once, and then one per [`INSPECT_INTERVAL`].
 #[derive(Debug, Default)]
-struct Allowance {
-    /// The uptime at which it is full.
+struct RateLimit {
+    /// The uptime at which a whole burst is allowed again.
     full_at: Duration,
-    /// So many more may be asked for at any time: those of the first listing.
-    free: usize,
+    /// The number of inspects of the first listing left, which are not limited.
+    unlimited: usize,
 }
 
-impl Allowance {
-    /// The uptime at which there is one.
+impl RateLimit {
+    /// The uptime at which the next inspect is allowed.
     fn next_at(&self) -> Duration {
-        if self.free > 0 {
+        if self.unlimited > 0 {
             return Duration::ZERO;
         }
-        self.full_at.saturating_sub(EVERY * (BURST - 1))
+        self.full_at
+            .saturating_sub(INSPECT_INTERVAL * (MAX_BURST - 1))
     }
 
     fn take(&mut self, now: Duration) {
-        if self.free > 0 {
-            self.free -= 1;
+        if self.unlimited > 0 {
+            self.unlimited -= 1;
         } else {
-            self.full_at = self.full_at.max(now) + EVERY;
+            self.full_at = self.full_at.max(now) + INSPECT_INTERVAL;
         }
     }
 }
 
 #[derive(Debug)]
 struct Job {
-    state: State,
-    created: bool,
-    /// How often it was asked for in vain.
-    tries: usize,
+    state: JobState,
+    /// The container was created and has not exited: its start may have failed.
+    is_created: bool,
+    failures: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum JobState {
     Queued,
     InFlight {
-        /// It is to be asked for once more, since something has happened meanwhile.
+        /// Inspect again after this one, because an event came meanwhile.
         again: bool,
     },
-    Later(Duration),
+    Delayed(Duration),
 }
 
-impl Inspects {
-    /// Wants a container inspected now.
-    pub(super) fn want(&mut self, id: &str) {
-        match self.jobs.get_mut(id) {
-            Some(job) => match &mut job.state {
-                State::InFlight { again } => *again = true,
-                State::Queued if !job.created => {}
-                State::Queued => self.enqueue(id),
-                State::Later(at) => {
-                    let key = (*at, Box::from(id));
-                    self.later.remove(&key);
-                    self.enqueue(id);
-                }
-            },
-            None => self.enqueue(id),
+impl InspectQueue {
+    /// Requests an inspect now. If one is in flight, another follows it.
+    pub(super) fn request(&mut self, id: &str) {
+        match self
+            .jobs
+            .get_mut(id)
+            .map(|job| (&mut job.state, job.is_created))
+        {
+            Some((JobState::InFlight { again }, _)) => *again = true,
+            Some((JobState::Queued, false)) => {}
+            Some((JobState::Queued, true)) | None => self.enqueue(id),
+            Some((JobState::Delayed(at), _)) => {
+                let key = (*at, Box::from(id));
+                self.delayed.remove(&key);
+                self.enqueue(id);
+            }
         }
     }
 
     fn enqueue(&mut self, id: &str) {
         self.queue.push_back(id.into());
         let job = Job {
-            state: State::Queued,
-            created: false,
-            tries: 0,
+            state: JobState::Queued,
+            is_created: false,
+            failures: 0,
         };
         self.jobs.insert(id.into(), job);
     }
 
-    /// Wants a container inspected now of which a listing shows something new, unless that is under way.
-    pub(super) fn want_new(&mut self, id: &str) {
+    /// Requests an inspect now, unless one is in flight.
+    pub(super) fn request_unless_in_flight(&mut self, id: &str) {
         let job = self.jobs.get(id);
-        if job.is_none_or(|job| !matches!(job.state, State::InFlight { .. })) {
-            self.want(id);
+        if job.is_none_or(|job| !matches!(job.state, JobState::InFlight { .. })) {
+            self.request(id);
         }
     }
 
-    /// Wants a container inspected now that a listing shows, unless that is under way, or was in vain
-    /// a moment ago.
-    pub(super) fn want_listed(&mut self, id: &str) {
+    /// Requests an inspect now, unless one is queued, delayed or in flight.
+    pub(super) fn request_unless_pending(&mut self, id: &str) {
         if !self.jobs.contains_key(id) {
             self.enqueue(id);
         }
     }
 
-    /// Wants a created container inspected at this uptime, to see whether its start has failed.
-    pub(super) fn look_for_failed_start(&mut self, id: &str, at: Duration) {
+    /// Schedules an inspect of a created container at this uptime, to see whether its start failed.
+    pub(super) fn schedule_created(&mut self, id: &str, at: Duration) {
         if !self.jobs.contains_key(id) {
             let job = Job {
-                state: State::Later(at),
-                created: true,
-                tries: 0,
+                state: JobState::Delayed(at),
+                is_created: true,
+                failures: 0,
             };
             self.jobs.insert(id.into(), job);
-            self.later.insert((at, id.into()));
+            self.delayed.insert((at, id.into()));
         }
     }
 
-    /// Wants a container not inspected that was started; or, if it is gone, whatever it did. Returns
-    /// whether it was to be.
+    /// Cancels the inspect of a created container that has started, or of any container that is gone.
+    /// Returns whether the inspect of an exit was cancelled. One in flight cannot be.
     pub(super) fn cancel(&mut self, id: &str, is_gone: bool) -> bool {
-        let Some(job) = self.jobs.get(id).filter(|job| is_gone || job.created) else {
+        let Some(job) = self.jobs.get(id).filter(|job| is_gone || job.is_created) else {
             return false;
         };
         match job.state {
-            State::InFlight { .. } => return false,
-            State::Queued => {} // It is passed over when its turn comes.
-            State::Later(at) => {
-                self.later.remove(&(at, Box::from(id)));
+            JobState::InFlight { .. } => return false,
+            JobState::Queued => {} // `pop` skips its id.
+            JobState::Delayed(at) => {
+                self.delayed.remove(&(at, Box::from(id)));
             }
         }
-        self.jobs.remove(id).is_some_and(|job| !job.created)
+        self.jobs.remove(id).is_some_and(|job| !job.is_created)
     }
 
-    /// The next container to inspect, if there is one and the Engine is not busy with others. Those of
-    /// the `first` listing, which wait while it is explained, are not held back.
+    /// The next container to inspect, if one is due and allowed. Inspects of the `first` listing are
+    /// not rate limited.
     pub(super) fn next(&mut self, now: Duration, first: bool) -> Option<Box<str>> {
-        self.wake(now);
+        self.queue_due(now);
         if first || self.queue.is_empty() {
-            self.allowance.free = self.queue.len();
+            self.rate_limit.unlimited = self.queue.len();
         }
-        let may = self.allowance.next_at() <= now && self.in_flight < MAX_IN_FLIGHT;
-        let id = may.then(|| self.pop(false)).flatten();
-        if id.is_some() {
-            self.in_flight += 1;
-            self.allowance.take(now);
+        let mut id = None;
+        if self.in_flight < MAX_IN_FLIGHT && self.rate_limit.next_at() <= now {
+            id = self.pop(false);
+            if id.is_some() {
+                self.in_flight += 1;
+                self.rate_limit.take(now);
+            }
         }
-        let id = id.or_else(|| {
-            let room = self.created_in_flight < MAX_CREATED_IN_FLIGHT;
-            let id = room.then(|| self.pop(true)).flatten();
+        if id.is_none() && self.created_in_flight < MAX_CREATED_IN_FLIGHT {
+            id = self.pop(true);
             self.created_in_flight += usize::from(id.is_some());
-            id
-        })?;
-        let job = self.jobs.get_mut(&id)?;
-        job.state = State::InFlight { again: false };
-        Some(id)
+        }
+        let job = self.jobs.get_mut(id.as_ref()?)?;
+        job.state = JobState::InFlight { again: false };
+        id
     }
 
-    /// The next that is queued. Those that were cancelled, or queued anew, are passed over.
+    /// The next queued job. Ids of jobs that were cancelled or queued again are skipped.
     fn pop(&mut self, created: bool) -> Option<Box<str>> {
         loop {
-            let queue = if created {
-                &mut self.created
-            } else {
-                &mut self.queue
-            };
-            let id = queue.pop_front()?;
+            let id = self.queue_of(created).pop_front()?;
             let job = self.jobs.get(&id);
-            if job.is_some_and(|job| job.state == State::Queued && job.created == created) {
+            if job.is_some_and(|job| job.state == JobState::Queued && job.is_created == created) {
                 return Some(id);
             }
         }
     }
 
-    /// All that wait to be asked for, if there is no use in asking.
-    pub(super) fn next_in_vain(&mut self, now: Duration) -> Vec<Box<str>> {
-        if self.refusals < REFUSALS {
+    fn queue_of(&mut self, created: bool) -> &mut VecDeque<Box<str>> {
+        if created {
+            &mut self.created
+        } else {
+            &mut self.queue
+        }
+    }
+
+    /// Takes all queued jobs if a proxy refuses inspects. The caller reports them as failed.
+    pub(super) fn take_refused(&mut self, now: Duration) -> Vec<Box<str>> {
+        if self.refusals < MAX_REFUSALS {
             return Vec::new();
         }
-        self.wake(now);
+        self.queue_due(now);
         let mut all = Vec::new();
         for created in [false, true] {
             all.extend(std::iter::from_fn(|| self.pop(created)));
@@ -220,103 +224,99 @@ impl Inspects {
         all
     }
 
-    fn wake(&mut self, now: Duration) {
-        while self.later.first().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, id)) = self.later.pop_first() else {
+    fn queue_due(&mut self, now: Duration) {
+        while self.delayed.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, id)) = self.delayed.pop_first() else {
                 return;
             };
             if let Some(job) = self.jobs.get_mut(&id) {
-                job.state = State::Queued;
-                let queue = if job.created {
-                    &mut self.created
-                } else {
-                    &mut self.queue
-                };
-                queue.push_back(id);
+                job.state = JobState::Queued;
+                let created = job.is_created;
+                self.queue_of(created).push_back(id);
             }
         }
     }
 
-    /// One that was asked for was answered, by an inspect or by the word that it is gone.
+    /// An inspect succeeded, or its container is gone.
     pub(super) fn answered(&mut self, id: &str) {
         self.refusals = 0;
         self.forget(id);
     }
 
-    /// One need not be asked for, unless something has happened meanwhile.
+    /// Removes a job, unless an event came while it was in flight.
     pub(super) fn forget(&mut self, id: &str) {
-        self.land(id);
+        self.end_flight(id);
         let job = self.jobs.remove(id);
         match job.map(|job| job.state) {
-            Some(State::InFlight { again: true }) => self.enqueue(id),
-            Some(State::Later(at)) => {
-                self.later.remove(&(at, Box::from(id)));
+            Some(JobState::InFlight { again: true }) => self.enqueue(id),
+            Some(JobState::Delayed(at)) => {
+                self.delayed.remove(&(at, Box::from(id)));
             }
             _ => {}
         }
         if self.jobs.is_empty() {
-            // The first listing may have had many.
-            self.jobs.shrink_to(USUAL);
-            self.queue.shrink_to(USUAL);
+            // Give back the memory of the first listing.
+            self.jobs.shrink_to(KEPT_CAPACITY);
+            self.queue.shrink_to(KEPT_CAPACITY);
         }
     }
 
-    /// One was asked for in vain, or there was no use in asking. It will be tried again.
+    /// An inspect failed or was refused. Schedules a retry.
     pub(super) fn failed(&mut self, id: &str, now: Duration) {
-        self.land(id);
+        self.end_flight(id);
         let Some(job) = self.jobs.get_mut(id) else {
             return;
         };
-        if job.state == (State::InFlight { again: true }) {
+        if job.state == (JobState::InFlight { again: true }) {
             return self.enqueue(id);
         }
-        let pause = AGAIN.get(job.tries).copied().unwrap_or_else(|| {
-            let doubled = u32::try_from(job.tries - AGAIN.len()).unwrap_or(u32::MAX);
-            (RARELY * 2_u32.saturating_pow(doubled.min(8))).min(MOST_RARELY)
+        let delay = RETRY_DELAYS.get(job.failures).copied().unwrap_or_else(|| {
+            let doubled = u32::try_from(job.failures - RETRY_DELAYS.len()).unwrap_or(u32::MAX);
+            (LATE_RETRY_DELAY * 2_u32.saturating_pow(doubled.min(8))).min(MAX_RETRY_DELAY)
         });
-        job.tries += 1;
-        job.state = State::Later(now + pause);
-        self.later.insert((now + pause, id.into()));
+        job.failures += 1;
+        job.state = JobState::Delayed(now + delay);
+        self.delayed.insert((now + delay, id.into()));
     }
 
-    /// One was refused, or there is nobody to ask.
-    pub(super) fn refused(&mut self) {
+    /// An inspect was refused, or the Engine was unreachable.
+    pub(super) fn count_refusal(&mut self) {
         self.refusals = self.refusals.saturating_add(1);
     }
 
-    /// A listing worked, or a stream was opened, so another attempt may work. After an outage all are tried
-    /// again at once.
-    pub(super) fn hope(&mut self, was_down: bool) {
-        self.refusals = self.refusals.min(REFUSALS - 1);
-        if was_down {
+    /// A listing succeeded or a stream opened, so another try may work. After an outage all delayed
+    /// inspects are due at once.
+    pub(super) fn allow_retries(&mut self, after_outage: bool) {
+        self.refusals = self.refusals.min(MAX_REFUSALS - 1);
+        if after_outage {
             self.refusals = 0;
-            for (_, id) in std::mem::take(&mut self.later) {
+            for (_, id) in std::mem::take(&mut self.delayed) {
                 if let Some(job) = self.jobs.get_mut(&id) {
-                    job.state = State::Later(Duration::ZERO);
-                    job.tries = 0;
-                    self.later.insert((Duration::ZERO, id));
+                    job.state = JobState::Delayed(Duration::ZERO);
+                    job.failures = 0;
+                    self.delayed.insert((Duration::ZERO, id));
                 }
             }
         }
     }
 
-    /// Whether an exit is being inspected, or is about to be.
+    /// Whether the inspect of an exit is in flight or queued.
     pub(super) fn is_busy(&self) -> bool {
         self.in_flight > 0 || !self.queue.is_empty()
     }
 
-    /// The uptime at which [`Inspects::next`] has something, unless it is there already.
+    /// The uptime at which [`InspectQueue::next`] next returns something.
     pub(super) fn wake_at(&self) -> Option<Duration> {
-        let later = self.later.first().map(|(at, _)| *at);
-        let waits = !self.queue.is_empty() && self.in_flight < MAX_IN_FLIGHT;
-        let allowed = waits.then(|| self.allowance.next_at());
-        later.into_iter().chain(allowed).min()
+        let delayed = self.delayed.first().map(|(at, _)| *at);
+        let is_limited = !self.queue.is_empty() && self.in_flight < MAX_IN_FLIGHT;
+        let allowed = is_limited.then(|| self.rate_limit.next_at());
+        delayed.into_iter().chain(allowed).min()
     }
 
-    fn land(&mut self, id: &str) {
+    fn end_flight(&mut self, id: &str) {
         let job = self.jobs.get(id);
-        if let Some(job) = job.filter(|job| matches!(job.state, State::InFlight { .. })) {
-            let in_flight = if job.created {
+        if let Some(job) = job.filter(|job| matches!(job.state, JobState::InFlight { .. })) {
+            let in_flight = if job.is_created {
                 &mut self.created_in_flight
             } else {
                 &mut self.in_flight

@@ -1,4 +1,4 @@
-//! What the collector says in the log, and what it has said already.
+//! The collector's log lines, and how often each is written.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use crate::ledger::ExitReport;
 use crate::one_line::OneLine;
 use crate::reason::Reason;
 
-/// What is said once, until it is resolved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Topic {
+/// A problem that is logged once, until it is resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum LogTopic {
     NoInfo,
     NoLayout,
     NoInspect,
@@ -20,75 +20,48 @@ pub(super) enum Topic {
     LabelsLeftOut,
 }
 
-/// What was said already, and is not said again.
+/// The maximum number of exit lines a second, so that a storm of exits does not fill the disk.
+const MAX_EXIT_LINES: u64 = 50;
+
+const EXIT_LINES_WINDOW: Duration = Duration::from_secs(1);
+
+/// Limits how many exits a second are logged, and counts the others.
 #[derive(Debug, Default)]
-pub(super) struct Topics(Vec<Topic>);
-
-impl Topics {
-    /// Whether this is to be said, since it was not said yet.
-    pub(super) fn first_time(&mut self, topic: Topic) -> bool {
-        let is_new = !self.0.contains(&topic);
-        if is_new {
-            self.0.push(topic);
-        }
-        is_new
-    }
-
-    /// Whether something that was said is resolved now.
-    pub(super) fn resolved(&mut self, topic: Topic) -> bool {
-        let before = self.0.len();
-        self.0.retain(|it| *it != topic);
-        self.0.len() != before
-    }
-
-    /// Forgets what was said.
-    pub(super) fn forget(&mut self) {
-        self.0.clear();
-    }
-}
-
-/// So many exits have a line of their own in one second: a storm of them must not fill the disk.
-const EXIT_LINES: u64 = 50;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Which exits have a line of their own in the log, and how many others there are.
-#[derive(Debug, Default)]
-pub(super) struct ExitLines {
-    /// The uptime at which the second ends that the last exit is in.
+pub(super) struct ExitLogLimit {
+    /// The uptime at which the current second ends.
     end: Duration,
-    /// The exits in that second.
+    /// The exits in the current second.
     exits: u64,
 }
 
-impl ExitLines {
-    /// Whether an exit at this uptime has a line. The rest of an older second is said before.
-    pub(super) fn take(&mut self, now: Duration) -> bool {
+impl ExitLogLimit {
+    /// Whether to log an exit at this uptime. Call [`ExitLogLimit::take_suppressed`] before.
+    pub(super) fn allow(&mut self, now: Duration) -> bool {
         if now >= self.end {
             *self = Self {
-                end: now + SECOND,
+                end: now + EXIT_LINES_WINDOW,
                 exits: 0,
             };
         }
         self.exits += 1;
-        self.exits <= EXIT_LINES
+        self.exits <= MAX_EXIT_LINES
     }
 
-    /// The uptime at which the rest is to be said, if there is any.
+    /// The uptime at which to log the number of suppressed exits, if there are any.
     pub(super) fn wake_at(&self) -> Option<Duration> {
-        (self.exits > EXIT_LINES).then_some(self.end)
+        (self.exits > MAX_EXIT_LINES).then_some(self.end)
     }
 
-    /// How many exits of the last second had no line, once it is over; gives that out once.
-    pub(super) fn take_rest(&mut self, now: Duration) -> Option<u64> {
+    /// The number of suppressed exits, once after each second that had any.
+    pub(super) fn take_suppressed(&mut self, now: Duration) -> Option<u64> {
         self.wake_at().filter(|end| *end <= now)?;
-        let rest = self.exits - EXIT_LINES;
+        let suppressed = self.exits - MAX_EXIT_LINES;
         self.exits = 0;
-        Some(rest)
+        Some(suppressed)
     }
 }
 
-/// An exit as a line of the log.
+/// The log line of an exit.
 pub(super) struct ExitLine<'a>(pub(super) &'a ExitReport);
 
 impl fmt::Display for ExitLine<'_> {
@@ -129,10 +102,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_than_50_exits_a_second_have_a_line_and_the_rest_is_said_when_it_is_over() {
+    fn at_most_50_exits_a_second_are_logged_and_the_others_are_counted() {
         let at = Duration::from_millis;
-        let mut lines = ExitLines::default();
-        // When exits come, how many, how many of them have a line, and what rest is said before.
+        let mut lines = ExitLogLimit::default();
+        // When exits come, how many, how many are logged, and the suppressed ones before them.
         for (now, exits, with_line, rest) in [
             (0, 1, 1, None),
             (999, 49, 49, None),
@@ -147,15 +120,15 @@ mod tests {
             (9000, 1, 1, Some(1_000_000)),
         ] {
             let case = format!("{exits} at {now} ms");
-            assert_eq!(lines.take_rest(at(now)), rest, "{case}");
-            assert_eq!(lines.take_rest(at(now)), None, "{case}");
-            let taken = (0..exits).filter(|_| lines.take(at(now))).count();
+            assert_eq!(lines.take_suppressed(at(now)), rest, "{case}");
+            assert_eq!(lines.take_suppressed(at(now)), None, "{case}");
+            let taken = (0..exits).filter(|_| lines.allow(at(now))).count();
             assert_eq!(taken, with_line, "{case}");
             let waits = lines.wake_at().is_some();
             assert_eq!(waits, exits > with_line, "{case}");
         }
         assert_eq!(lines.wake_at(), None);
-        assert_eq!((0..51).filter(|_| lines.take(at(10_000))).count(), 50);
+        assert_eq!((0..51).filter(|_| lines.allow(at(10_000))).count(), 50);
         assert_eq!(lines.wake_at(), Some(at(11_000)));
     }
 }

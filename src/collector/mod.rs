@@ -1,15 +1,15 @@
-//! Asks one Engine and publishes what it says.
+//! Collects from one Engine and publishes the result.
 //!
-//! The [`core`] decides. Around it is a thin shell: one thread owns the core, hands it what comes
-//! and carries out what it wants done, and never waits for the Engine. Other threads do that: one
-//! follows the events, some wait for answers.
+//! The [`core`] decides. One thread owns it, passes it messages, performs the effects it returns, and
+//! never waits for the Engine. Other threads do: one follows the events, the workers wait for
+//! responses.
 
-mod askers;
 pub mod core;
 mod inbox;
 mod inspects;
 mod log_line;
 mod stream;
+mod workers;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, mpsc};
@@ -18,63 +18,65 @@ use std::time::{Duration, Instant};
 use log::Level;
 
 use crate::config::Config;
-use crate::engine::{Clock, Hangup};
+use crate::engine::{Clock, Endpoint, Engine, EngineError, Hangup};
 use crate::exposition::Renderer;
 use crate::ledger::{ExitReport, Now};
 use crate::page::{RowCache, Snapshot};
 use crate::publication::{Publication, Published};
 use crate::telemetry::Telemetry;
 
-use askers::{Access, Askers, Request};
-use core::{Core, Count, ENGINE_QUEUE, Effect, Message};
+use core::{Core, ENGINE_QUEUE, Effect, EngineRequest, Message, MetricUpdate};
 use inbox::Inbox;
-use log_line::{ExitLine, ExitLines};
+use log_line::{ExitLine, ExitLogLimit};
+use workers::Workers;
 
-/// Bytes of messages that may wait for the core: some 10,000 usual events. More wait in the Engine,
-/// which drops what is too much for it.
-const INBOX_BYTES: usize = 16 * 1024 * 1024;
+/// The size of the inbox: some 10,000 ordinary events. More wait in the Engine, which drops what it
+/// cannot keep.
+const MAX_INBOX_BYTES: usize = 16 * 1024 * 1024;
 
-/// A single collection waits for inspects for no longer than this.
-const ONCE_WITHIN: Duration = Duration::from_secs(60);
+/// A single collection does not wait longer than this for inspects.
+const ONCE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Messages that are taken from the inbox at once.
-const BATCH: usize = 1000;
+/// The maximum number of messages taken from the inbox at once.
+const MAX_BATCH: usize = 1000;
+
+/// The collector sleeps no longer than this, even if nothing is due.
+const MAX_SLEEP_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Collects from one Engine and publishes.
 #[derive(Debug)]
 pub struct Collector {
     core: Core,
-    access: Access,
-    /// Events are wanted.
-    events: bool,
+    endpoint: Endpoint,
+    follows_events: bool,
     started: Instant,
-    /// Time that has been passed over, since nobody waits for it.
+    /// Time that a single collection has skipped instead of sleeping.
     skipped: Duration,
     renderer: Renderer,
     rows: RowCache,
-    exit_lines: ExitLines,
+    exit_log_limit: ExitLogLimit,
     publication: Arc<Publication>,
     telemetry: Telemetry,
 }
 
 impl Collector {
-    /// A collector that has not asked for anything yet.
+    /// A collector that has not sent a request yet.
     #[must_use]
     pub fn new(config: &Config, publication: Arc<Publication>, telemetry: Telemetry) -> Self {
-        let access = Access {
+        let endpoint = Endpoint {
             address: config.docker_host.clone(),
             requests: telemetry.engine_requests.clone(),
             clock: Clock::of(&config.docker_host),
         };
         let mut collector = Self {
-            core: Core::new(config, ENGINE_QUEUE, access.clock.now()),
-            access,
-            events: config.events,
+            core: Core::new(config, ENGINE_QUEUE, endpoint.clock.now()),
+            endpoint,
+            follows_events: config.events,
             started: Instant::now(),
             skipped: Duration::ZERO,
             renderer: Renderer::default(),
             rows: RowCache::default(),
-            exit_lines: ExitLines::default(),
+            exit_log_limit: ExitLogLimit::default(),
             publication,
             telemetry,
         };
@@ -85,42 +87,43 @@ impl Collector {
     /// Collects for as long as the process lives. `spawn` starts the thread that follows events.
     ///
     /// # Errors
-    /// If that cannot be started.
+    /// If that thread cannot be started.
     pub fn run<E>(
         mut self,
         spawn: impl FnOnce(Box<dyn FnOnce() + Send>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let inbox = Arc::new(Inbox::new(INBOX_BYTES));
-        let askers = Askers::new(self.access.clone(), Arc::clone(&inbox));
+        let inbox = Arc::new(Inbox::new(MAX_INBOX_BYTES));
+        let workers = Workers::new(self.endpoint.clone(), Arc::clone(&inbox));
         let hangup = Hangup::default();
-        let (follow, since) = mpsc::channel();
-        let shown = Arc::clone(&inbox);
-        // It weighs nothing: no client waits because others have filled the inbox.
+        let (open_stream, since) = mpsc::channel();
+        let scraped = Arc::clone(&inbox);
+        // Its size is 0, so that a full inbox never blocks an HTTP client.
         self.publication
-            .on_scraped(move |revision| shown.push(Message::Shown(revision), 0));
-        if self.events {
-            let (access, inbox) = (self.access.clone(), Arc::clone(&inbox));
+            .on_scraped(move |revision| scraped.push(Message::Scraped(revision), 0));
+        if self.follows_events {
+            let (endpoint, inbox) = (self.endpoint.clone(), Arc::clone(&inbox));
             let hangup = hangup.clone();
             spawn(Box::new(move || {
-                askers::follow(&access, &hangup, &since, &inbox);
+                workers::follow_events(&endpoint, &hangup, &since, &inbox);
             }))?;
         }
         loop {
-            let until = Instant::now() + self.rest();
-            let until = askers.relieve().map_or(until, |at| at.min(until));
-            let messages = inbox.take(BATCH, until);
-            self.log_other_exits();
-            let messages = messages.into_iter().chain([Message::Tick]);
-            for message in messages {
+            let wake_at = Instant::now() + self.time_to_wake();
+            let wake_at = workers
+                .spawn_if_stuck()
+                .map_or(wake_at, |at| at.min(wake_at));
+            let messages = inbox.take(MAX_BATCH, wake_at);
+            self.log_suppressed_exits();
+            for message in messages.into_iter().chain([Message::Tick]) {
                 let now = self.now();
                 for effect in self.core.step(now, message) {
                     match effect {
-                        // The thread that follows lives as long as this one.
-                        Effect::Follow(since) => drop(follow.send(since)),
-                        Effect::HangUp => hangup.hang_up(),
+                        // The receiver lives as long as this thread.
+                        Effect::OpenStream(since) => drop(open_stream.send(since)),
+                        Effect::CloseStream => hangup.hang_up(),
                         effect => {
-                            if let Some(request) = self.carry_out(effect) {
-                                askers.ask(request, now);
+                            if let Some(request) = self.perform(effect) {
+                                workers.submit(request, now);
                             }
                         }
                     }
@@ -129,98 +132,95 @@ impl Collector {
         }
     }
 
-    /// Lists once, inspects what is new, and publishes, on this thread.
+    /// Lists once, inspects what is new, and publishes, all on this thread.
     ///
     /// # Errors
-    /// Why there was no listing.
-    pub fn collect(&mut self) -> Result<(), String> {
-        self.core.ignore_events();
-        let mut engine = self.access.engine();
+    /// If the listing failed.
+    pub fn collect(&mut self) -> Result<(), Arc<EngineError>> {
+        self.core.disable_events();
+        let mut engine = Engine::new(self.endpoint.clone());
         let mut messages = VecDeque::from([Message::Tick]);
-        let mut listed = false;
+        let mut has_listed = false;
         loop {
             let message = messages.pop_front().unwrap_or_else(|| {
-                // Nobody answers any more, so it is time that is waited for.
+                // No response is outstanding, so the core waits for a time: skip to it.
                 let wake_at = self.core.wake_at();
                 self.skipped += wake_at.saturating_sub(self.now().uptime);
                 Message::Tick
             });
-            listed |= matches!(message, Message::Listed(..));
+            has_listed |= matches!(message, Message::Listed(..));
             for effect in self.core.step(self.now(), message) {
-                let published = matches!(effect, Effect::Publish);
-                if let Some(request) = self.carry_out(effect) {
-                    let is_listing = matches!(request, Request::List(_));
-                    messages.push_back(request.send(&mut engine, &self.access, self.now()));
-                    if is_listing && self.events {
-                        let all = Request::Remembered(jiff::Timestamp::UNIX_EPOCH);
-                        messages.push_back(all.send(&mut engine, &self.access, self.now()));
+                let is_published = matches!(effect, Effect::Publish);
+                if let Some(request) = self.perform(effect) {
+                    let is_listing = matches!(request, EngineRequest::List(_));
+                    messages.push_back(request.send(&mut engine, &self.endpoint, self.now()));
+                    if is_listing && self.follows_events {
+                        let all = EngineRequest::PastEvents(jiff::Timestamp::UNIX_EPOCH);
+                        messages.push_back(all.send(&mut engine, &self.endpoint, self.now()));
                     }
                 }
-                // What was asked for is answered, and may tell more.
-                let waits = !messages.is_empty() && self.started.elapsed() < ONCE_WITHIN;
-                if published && listed && !waits {
-                    return self.core.outage().map_or(Ok(()), |why| Err(why.to_owned()));
+                // Responses that have come may add to the text.
+                let has_more = !messages.is_empty() && self.started.elapsed() < ONCE_TIMEOUT;
+                if is_published && has_listed && !has_more {
+                    return self.core.outage().cloned().map_or(Ok(()), Err);
                 }
             }
         }
     }
 
-    /// Does what is to be done; a request to the Engine is for others to send.
-    fn carry_out(&mut self, effect: Effect) -> Option<Request> {
+    /// Performs an effect, or returns the request that it asks for.
+    fn perform(&mut self, effect: Effect) -> Option<EngineRequest> {
         match effect {
-            Effect::List(buffer) => return Some(Request::List(buffer)),
-            Effect::Inspect(id, within) => return Some(Request::Inspect(id, within)),
-            Effect::Info => return Some(Request::Info),
-            Effect::Remembered(since) => return Some(Request::Remembered(since)),
-            Effect::Follow(_) | Effect::HangUp => {}
+            Effect::Request(request) => return Some(request),
+            Effect::OpenStream(_) | Effect::CloseStream => {}
             Effect::Publish => self.publish(),
             Effect::Report(report) => self.log_exit(&report),
             Effect::Log(level, line) => log::log!(level, "{line}"),
-            Effect::Count(count) => self.count(count),
+            Effect::Measure(update) => self.measure(update),
         }
         None
     }
 
     fn log_exit(&mut self, report: &ExitReport) {
-        // Those from before the start are told in one line.
+        // One line sums up the exits from before the start.
         let level = if report.is_before_start {
             Level::Debug
         } else {
             Level::Info
         };
-        self.log_other_exits();
+        self.log_suppressed_exits();
         let now = self.now().uptime;
-        if log::log_enabled!(level) && self.exit_lines.take(now) {
+        if log::log_enabled!(level) && self.exit_log_limit.allow(now) {
             log::log!(level, "{}", ExitLine(report));
         }
     }
 
-    /// Says how many exits had no line, once their second is over.
-    fn log_other_exits(&mut self) {
-        if let Some(count) = self.exit_lines.take_rest(self.now().uptime) {
+    fn log_suppressed_exits(&mut self) {
+        let now = self.now().uptime;
+        if let Some(count) = self.exit_log_limit.take_suppressed(now) {
             log::info!("{count} more exits in that second have no line here; they are counted");
         }
     }
 
-    fn count(&self, count: Count) {
+    fn measure(&self, update: MetricUpdate) {
         let telemetry = &self.telemetry;
-        match count {
-            Count::Collection(worked, took) => {
+        match update {
+            MetricUpdate::Collection(worked, took) => {
                 telemetry.count_collection(worked);
                 telemetry.collection_duration.set(took.as_secs_f64());
             }
-            Count::LastCollection(at) => {
+            MetricUpdate::LastCollection(at) => {
                 let at = at.as_duration().as_secs_f64();
                 telemetry.last_collection.set(at);
             }
-            Count::Event(action) => telemetry.count_event(action),
-            Count::Lost(count) => telemetry.events_lost.inc_by(count),
-            Count::StreamUp(up) => {
+            MetricUpdate::Event(action) => telemetry.count_event(action),
+            MetricUpdate::Lost(count) => telemetry.events_lost.inc_by(count),
+            MetricUpdate::StreamUp(up) => {
                 telemetry.event_stream_up.set(up.into());
                 telemetry.event_stream_connects.inc_by(up.into());
             }
-            Count::LabelsLeftOut(count) => telemetry.labels_dropped.inc_by(count),
-            Count::Workloads(count, dropped) => {
+            MetricUpdate::LabelsLeftOut(count) => telemetry.labels_dropped.inc_by(count),
+            MetricUpdate::Workloads(count, dropped) => {
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
                 telemetry.workloads.set(count);
                 let counter = &telemetry.workloads_dropped;
@@ -229,7 +229,7 @@ impl Collector {
         }
     }
 
-    /// Publishes what is known; renders only what has changed.
+    /// Renders what has changed, and publishes.
     fn publish(&mut self) {
         let start = Instant::now();
         let (text, containers) = self
@@ -244,7 +244,7 @@ impl Collector {
             page: Arc::new(Snapshot {
                 host: self.core.host(),
                 containers,
-                clock: self.access.clock.clone(),
+                clock: self.endpoint.clock.clone(),
             }),
             ready: self.core.is_ready(),
             unscraped_revision: self.core.ledger().workloads().unscraped_revision(),
@@ -252,22 +252,19 @@ impl Collector {
         self.core.published(self.now(), start.elapsed());
     }
 
-    /// How long nothing is to be done, if nothing comes.
-    fn rest(&self) -> Duration {
+    /// How long to sleep if no message comes.
+    fn time_to_wake(&self) -> Duration {
         let wake_at = self.core.wake_at();
-        let wake_at = self
-            .exit_lines
-            .wake_at()
-            .map_or(wake_at, |at| at.min(wake_at));
-        let rest = wake_at.saturating_sub(self.now().uptime);
-        rest.min(Duration::from_secs(3600))
+        let log_at = self.exit_log_limit.wake_at().unwrap_or(wake_at);
+        let rest = wake_at.min(log_at).saturating_sub(self.now().uptime);
+        rest.min(MAX_SLEEP_INTERVAL)
     }
 
     fn now(&self) -> Now {
         Now {
             uptime: self.started.elapsed() + self.skipped,
-            engine: self.access.clock.now(),
-            error: self.access.clock.error(),
+            engine: self.endpoint.clock.now(),
+            error: self.endpoint.clock.error(),
         }
     }
 }
@@ -275,31 +272,32 @@ impl Collector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineErrorKind;
 
     #[test]
-    fn an_exporter_that_has_run_for_hours_rests_as_one_that_has_just_started() {
+    fn an_exporter_that_has_run_for_hours_does_not_spin() {
         let config = Config::default();
         let mut collector = Collector::new(&config, Arc::default(), Telemetry::new());
         for hours in [0, 1, 2, 24 * 365] {
             collector.skipped = Duration::from_secs(3600 * hours);
             let now = collector.now();
-            collector.core.step(now, Message::Tick);
-            let unreachable = || crate::engine::Error {
+            let unreachable = || EngineError {
                 path: String::new(),
-                kind: crate::engine::Kind::Unreachable {
-                    why: String::new(),
-                    denied: false,
+                kind: EngineErrorKind::Unreachable {
+                    message: String::new(),
+                    cause: std::io::ErrorKind::ConnectionRefused.into(),
                 },
             };
-            collector.core.step(now, Message::Closed(unreachable()));
-            collector
-                .core
-                .step(now, Message::Listed(now, Err(unreachable())));
-            collector
-                .core
-                .step(now, Message::Info(Err(unreachable()), None));
-            let rest = collector.rest();
-            assert!(!rest.is_zero(), "after {hours} hours");
+            for message in [
+                Message::Tick,
+                Message::StreamClosed(unreachable()),
+                Message::Listed(now, Err(unreachable())),
+                Message::Info(Err(unreachable()), None),
+            ] {
+                collector.core.step(now, message);
+            }
+            let sleep = collector.time_to_wake();
+            assert!(!sleep.is_zero(), "after {hours} hours");
         }
     }
 }

@@ -1,223 +1,229 @@
-//! The stream of events: when it is opened, what of it is new, and whether something was missed.
+//! The state of the event stream: when to open it, which of its events are new, and whether some
+//! were missed.
 
-mod known;
-mod proof;
+mod gap;
+mod seen;
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::engine::{Event, Remembered, SAME_CLOCK};
+use crate::engine::{CLOCK_TOLERANCE, Event, PastEvents};
 use crate::ledger::{EventFeed, Now};
 
-use known::Known;
-pub(super) use proof::Missed;
-use proof::{OVERLAP, Proof};
+pub(super) use gap::Missed;
+use gap::{GapCheck, OVERLAP_WINDOW};
+use seen::SeenEvents;
 
-/// Between two attempts to open it, doubled from the first to the second.
-const MIN_PAUSE: Duration = Duration::from_millis(100);
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// The pause between two attempts to open the stream. It doubles from the minimum to the maximum.
+const MIN_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// A stream that lasted so long was a good one: after it the pauses start anew.
-const GOOD_STREAM: Duration = Duration::from_secs(10);
+/// A stream that lasts this long resets the backoff.
+const BACKOFF_RESET_DELAY: Duration = Duration::from_secs(10);
 
-/// A proxy that refuses the stream is asked again after so long.
-const AFTER_REFUSAL: Duration = Duration::from_secs(60);
+/// The pause after a proxy has refused the stream.
+const REFUSAL_DELAY: Duration = Duration::from_secs(60);
 
-/// A new stream begins so much before that: what is known is repeated for nothing, and an event that
-/// was held back on its way is not missed.
-const REPEATED: SignedDuration = SignedDuration::from_secs(5);
+/// A new stream starts this long before the time up to which all events have come, so that an event
+/// that was delayed is not missed. Events that come twice are dropped.
+const REPLAY_WINDOW: SignedDuration = SignedDuration::from_secs(5);
 
-/// The first stream begins so much before the start: what led to the exits that are there is repeated
-/// in its order. Podman remembers all that ever happened.
-const REPEATED_FIRST: SignedDuration = SignedDuration::from_hours(1);
+/// The first stream starts this long before the exporter did: the replayed events explain the exits
+/// that are already there. The window is bounded because Podman keeps its events for ever.
+const FIRST_REPLAY_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
-/// A new stream has repeated what it will ever repeat after so long.
-const REPEATS_COME: Duration = Duration::from_secs(1);
+/// A new stream has replayed all its old events after this time.
+const REPLAY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// An event that is so much later than the others of its stream shows that the stream was not read
-/// for a while. An Engine drops events for a reader that is slow, without a word (moby
-/// `daemon/events/events.go`).
-const BEHIND: SignedDuration = SignedDuration::from_secs(2);
+/// An event that is this much later than the others of its stream shows that the stream was not read
+/// for a while. An Engine silently drops events for a slow reader (moby `daemon/events/events.go`).
+const MAX_EVENT_DELAY: SignedDuration = SignedDuration::from_secs(2);
 
-/// Events of one stream are so much out of the order of their times.
-const SHUFFLED: SignedDuration = SignedDuration::from_millis(50);
+/// The events of a stream may be this much out of order.
+const REORDER_WINDOW: SignedDuration = SignedDuration::from_millis(50);
 
-/// So many events Docker keeps for a reader that is slow, before it drops any (moby
+/// The number of events that Docker keeps for a slow reader before it drops any (moby
 /// `daemon/events/events.go`, `bufferSize`).
 pub const ENGINE_QUEUE: usize = 1024;
 
-/// After so long without another late event, a stream that was behind has caught up.
-const CAUGHT_UP: Duration = Duration::from_secs(1);
+/// A lagging stream has caught up after this time without another late event.
+const CATCH_UP_DELAY: Duration = Duration::from_secs(1);
 
-/// A stream that seems to be dead is opened again, but not more often than this.
-const REVIVE_EVERY: Duration = Duration::from_secs(60);
+/// The minimum time between two attempts to replace a stream that seems dead.
+const REOPEN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A first stream that is open so soon after the start has no gap before it.
-const AT_THE_START: Duration = Duration::from_secs(1);
+/// A first stream that opens this soon after the start has no gap before it.
+const STARTUP_WINDOW: Duration = Duration::from_secs(1);
 
-/// While the stream is open the core is woken so often at least, so that it knows when this process
-/// was stopped.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+/// The core wakes at least this often while the stream is open, to notice that its process was
+/// suspended.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is to be asked of the Engine for the stream.
+/// A request that the stream needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
-    /// To open a stream that begins with what was remembered since then.
-    Follow(Timestamp),
-    /// What it remembers of all types.
-    Remembered,
+pub(super) enum StreamRequest {
+    /// Open a stream that starts with the past events since this time.
+    Open(Timestamp),
+    /// Fetch the past events of all types.
+    PastEvents,
 }
 
-/// What is known of the stream.
+/// The event stream as the core sees it.
 #[derive(Debug)]
-pub(super) struct Stream {
-    state: State,
-    pause: Duration,
-    proof: Proof,
-    /// How late the events of this stream come: at least, and at most.
-    delays: (SignedDuration, SignedDuration),
-    known: Known,
-    /// So many events wait in the Engine for a reader that is slow.
-    queue: usize,
-    /// How often it was opened.
-    opened: u32,
-    revived: Option<Duration>,
-    /// When this process was last seen to be alive.
-    alive: Option<Now>,
+pub(super) struct EventStream {
+    state: StreamState,
+    backoff: Duration,
+    gap_check: GapCheck,
+    /// The shortest and the longest delay of this stream's events.
+    min_delay: SignedDuration,
+    max_delay: SignedDuration,
+    seen: SeenEvents,
+    /// The number of events that the Engine keeps for a slow reader.
+    engine_queue: usize,
+    open_count: u32,
+    reopened_at: Option<Duration>,
+    /// When the process was last known to run.
+    last_alive: Option<Now>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// It is not wanted.
+enum StreamState {
+    /// Events are switched off.
     Off,
     Closed {
-        /// It is opened again at this uptime.
-        until: Duration,
+        /// The uptime of the next attempt.
+        retry_at: Duration,
         refused: bool,
     },
     Opening,
-    Open(Open),
-    /// It is being ended, to be opened anew.
-    Ending,
+    Open(OpenStream),
+    /// The connection is being closed, to be opened again.
+    Closing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Open {
+struct OpenStream {
+    /// The uptime at which it opened.
     since: Duration,
-    behind: Option<Behind>,
+    lag: Option<Lag>,
 }
 
-impl Open {
-    /// When it was opened, by the Engine's clock as it is known now.
-    fn since(&self, now: Now) -> Timestamp {
+impl OpenStream {
+    /// When it opened, by the Engine's clock as it is known now.
+    fn opened_at(&self, now: Now) -> Timestamp {
         let ago = SignedDuration::try_from(now.uptime.saturating_sub(self.since));
-        let since = now.engine.checked_sub(ago.unwrap_or_default());
-        since.unwrap_or(now.engine)
+        let at = now.engine.checked_sub(ago.unwrap_or_default());
+        at.unwrap_or(now.engine)
     }
 }
 
 /// The stream was not read for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Behind {
+struct Lag {
     /// The uptime of the last late event.
     last: Duration,
-    /// When that came, by the Engine's clock: what was made later has not waited with it.
-    found: Timestamp,
-    /// How many have waited, at most.
+    /// The time of the last late event's arrival by the Engine's clock. Events made later were not
+    /// in the queue with it.
+    noticed_at: Timestamp,
+    /// The maximum number of events that were in the Engine's queue.
     events: usize,
 }
 
-impl Behind {
-    fn since(now: Now) -> Self {
+impl Lag {
+    fn new(now: Now, events: usize) -> Self {
         Self {
             last: now.uptime,
-            found: now.engine,
-            events: 0,
+            noticed_at: now.engine,
+            events,
         }
     }
 }
 
-impl Stream {
-    /// A stream that is to be opened at once, if it is wanted, by an exporter that started then.
-    pub(super) fn new(wanted: bool, queue: usize, started: Timestamp) -> Self {
+impl EventStream {
+    /// A stream to open at once if `enabled`. The exporter started at `started`.
+    pub(super) fn new(enabled: bool, engine_queue: usize, started: Timestamp) -> Self {
+        let closed = StreamState::Closed {
+            retry_at: Duration::ZERO,
+            refused: false,
+        };
         Self {
-            state: if wanted {
-                State::Closed {
-                    until: Duration::ZERO,
-                    refused: false,
-                }
-            } else {
-                State::Off
-            },
-            pause: MIN_PAUSE,
-            proof: Proof::new(started),
-            delays: (SAME_CLOCK, SignedDuration::ZERO),
-            known: Known::default(),
-            queue,
-            opened: 0,
-            revived: None,
-            alive: None,
+            state: if enabled { closed } else { StreamState::Off },
+            backoff: MIN_BACKOFF,
+            gap_check: GapCheck::new(started),
+            min_delay: CLOCK_TOLERANCE,
+            max_delay: SignedDuration::ZERO,
+            seen: SeenEvents::default(),
+            engine_queue,
+            open_count: 0,
+            reopened_at: None,
+            last_alive: None,
         }
     }
 
-    /// Takes note that this process is alive. Returns whether it was stopped for a while, as far as that
-    /// matters to the stream: then it has not read it.
+    /// Records that the process runs. Returns whether it was suspended, and so did not read the
+    /// stream. Always false if events are off.
     pub(super) fn note_alive(&mut self, now: Now) -> bool {
-        let before = self.alive.replace(now);
-        let was_stopped = |it: &Now| now.uptime.saturating_sub(it.uptime) > 2 * HEARTBEAT;
-        let Some(before) = before.filter(was_stopped) else {
+        let before = self.last_alive.replace(now);
+        let was_suspended =
+            |it: &Now| now.uptime.saturating_sub(it.uptime) > 2 * HEARTBEAT_INTERVAL;
+        let Some(before) = before.filter(was_suspended) else {
             return false;
         };
-        if let State::Open(open @ Open { behind: None, .. }) = &mut self.state {
-            open.behind = Some(Behind::since(now));
-            if self.proof.is_done() {
-                self.proof.cover_until(before, self.delays.1);
+        if let StreamState::Open(open @ OpenStream { lag: None, .. }) = &mut self.state {
+            open.lag = Some(Lag::new(now, 0));
+            if self.gap_check.is_done() {
+                self.gap_check.complete_now(before, self.max_delay);
             }
         }
-        self.state != State::Off
+        self.state != StreamState::Off
     }
 
-    /// What is to be asked now, if anything.
-    pub(super) fn ask(&mut self, now: Now) -> Option<Ask> {
+    /// The request that is due now, if any.
+    pub(super) fn next_request(&mut self, now: Now) -> Option<StreamRequest> {
         match self.state {
-            State::Closed { until, .. } if now.uptime >= until => {
-                self.state = State::Opening;
-                let repeated = match self.opened {
-                    0 => REPEATED_FIRST,
-                    _ => REPEATED,
+            StreamState::Closed { retry_at, .. } if now.uptime >= retry_at => {
+                self.state = StreamState::Opening;
+                let window = match self.open_count {
+                    0 => FIRST_REPLAY_WINDOW,
+                    _ => REPLAY_WINDOW,
                 };
-                let covered = self.proof.covered();
-                let since = covered.min(now.engine).checked_sub(repeated);
-                Some(Ask::Follow(since.unwrap_or(covered)))
+                let complete_until = self.gap_check.complete_until;
+                let since = complete_until.min(now.engine).checked_sub(window);
+                Some(StreamRequest::Open(since.unwrap_or(complete_until)))
             }
-            State::Open(_) => self.proof.ask(now).then_some(Ask::Remembered),
+            StreamState::Open(_) => {
+                let is_due = self.gap_check.take_due(now);
+                is_due.then_some(StreamRequest::PastEvents)
+            }
             _ => None,
         }
     }
 
-    /// The uptime at which [`Stream::ask`] or [`Stream::has_caught_up`] has something.
+    /// The uptime at which [`EventStream::next_request`] or [`EventStream::has_caught_up`] changes.
     pub(super) fn wake_at(&self) -> Option<Duration> {
         match self.state {
-            State::Closed { until, .. } => Some(until),
-            State::Open(Open { behind, .. }) => {
-                let caught_up = behind.map(|it| it.last + CAUGHT_UP);
-                let alive = self.alive.map(|alive| alive.uptime + HEARTBEAT);
-                let all = [caught_up, alive, self.proof.wake_at()];
+            StreamState::Closed { retry_at, .. } => Some(retry_at),
+            StreamState::Open(OpenStream { lag, .. }) => {
+                let caught_up = lag.map(|it| it.last + CATCH_UP_DELAY);
+                let heartbeat = self.last_alive.map(|it| it.uptime + HEARTBEAT_INTERVAL);
+                let all = [caught_up, heartbeat, self.gap_check.wake_at()];
                 all.into_iter().flatten().min()
             }
-            State::Off | State::Opening | State::Ending => None,
+            StreamState::Off | StreamState::Opening | StreamState::Closing => None,
         }
     }
 
-    /// Whether events may come that tell more of what is known already.
-    pub(super) fn events_come(&self, now: Now) -> EventFeed {
+    /// Whether events about what is already known may still come.
+    pub(super) fn event_feed(&self, now: Now) -> EventFeed {
         match self.state {
-            State::Off | State::Closed { refused: true, .. } => EventFeed::Off,
-            State::Closed { .. } | State::Opening | State::Ending => EventFeed::CatchingUp,
-            State::Open(Open { since, behind }) => {
-                let is_new = now.uptime.saturating_sub(since) < REPEATS_COME;
-                if is_new || behind.is_some() || !self.proof.is_done() {
+            StreamState::Off | StreamState::Closed { refused: true, .. } => EventFeed::Off,
+            StreamState::Closed { .. } | StreamState::Opening | StreamState::Closing => {
+                EventFeed::CatchingUp
+            }
+            StreamState::Open(OpenStream { since, lag }) => {
+                let is_replaying = now.uptime.saturating_sub(since) < REPLAY_TIMEOUT;
+                if is_replaying || lag.is_some() || !self.gap_check.is_done() {
                     EventFeed::CatchingUp
                 } else {
                     EventFeed::Live
@@ -226,151 +232,143 @@ impl Stream {
         }
     }
 
-    /// It is open. The first one begins with the start of the exporter, by the Engine's clock. Returns
-    /// whether there was another before.
+    /// The stream is open. Returns whether there was another one before. The first one has no gap to
+    /// check before `started`, the start of the exporter by the Engine's clock.
     pub(super) fn opened(&mut self, now: Now, started: Timestamp) -> bool {
-        let again = self.opened > 0;
-        self.opened += 1;
+        let again = self.open_count > 0;
+        self.open_count += 1;
         if !again {
-            self.proof = Proof::new(started);
+            self.gap_check = GapCheck::new(started);
         }
-        self.proof.begin(now, self.known.newest);
-        self.delays = (SAME_CLOCK, SignedDuration::ZERO);
-        self.state = State::Open(Open {
+        self.gap_check.start(now, self.seen.newest);
+        (self.min_delay, self.max_delay) = (CLOCK_TOLERANCE, SignedDuration::ZERO);
+        self.state = StreamState::Open(OpenStream {
             since: now.uptime,
-            behind: None,
+            lag: None,
         });
         again
     }
 
-    /// It is gone; if it was `refused`, it will be refused again.
+    /// The stream is closed. `refused`: another attempt would be refused too.
     pub(super) fn closed(&mut self, now: Now, refused: bool) {
-        let mut until = now.uptime;
+        let mut retry_at = now.uptime;
         match self.state {
-            State::Open(Open { since, behind }) => {
-                let is_whole = behind.is_none_or(|it| it.events < self.queue);
-                if !is_whole {
-                    self.proof.doubt(self.known.newest);
-                } else if self.proof.is_done() && behind.is_none() {
-                    self.proof.cover_until(now, self.delays.1);
+            StreamState::Open(OpenStream { since, lag }) => {
+                if lag.is_some_and(|it| it.events >= self.engine_queue) {
+                    self.gap_check.doubt(self.seen.newest);
+                } else if self.gap_check.is_done() && lag.is_none() {
+                    self.gap_check.complete_now(now, self.max_delay);
                 }
-                if now.uptime.saturating_sub(since) >= GOOD_STREAM {
-                    self.pause = MIN_PAUSE;
+                if now.uptime.saturating_sub(since) >= BACKOFF_RESET_DELAY {
+                    self.backoff = MIN_BACKOFF;
                 }
-                until += self.pause;
+                retry_at += self.backoff;
             }
-            State::Ending => {}
-            _ => until += self.pause,
+            StreamState::Closing => {}
+            _ => retry_at += self.backoff,
         }
-        if self.state != State::Ending {
-            self.pause = (self.pause * 2).min(MAX_PAUSE);
+        if self.state != StreamState::Closing {
+            self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
         }
         if refused {
-            until = now.uptime + AFTER_REFUSAL;
+            retry_at = now.uptime + REFUSAL_DELAY;
         }
-        self.proof.end();
-        self.state = State::Closed { until, refused };
+        self.gap_check.cancel();
+        self.state = StreamState::Closed { retry_at, refused };
     }
 
-    /// Takes note of an event; returns whether it is new.
-    pub(super) fn take(&mut self, event: &Event, now: Now) -> bool {
-        if !self.known.remember(event) {
-            self.proof.repeat();
+    /// Records an event. Returns whether it is new.
+    pub(super) fn apply_event(&mut self, event: &Event, now: Now) -> bool {
+        if !self.seen.insert(event) {
+            self.gap_check.note_replay();
             return false;
         }
-        if let State::Open(open) = &mut self.state {
-            // What was made before is repeated.
-            if event.time > open.since(now) {
-                let delay = now.engine.duration_since(event.time);
-                let (shortest, longest) = &mut self.delays;
-                *shortest = delay.min(*shortest);
-                if delay > *shortest + BEHIND {
-                    let margin = match open.behind {
-                        // What came before it was in time.
-                        None => Some(OVERLAP),
-                        // Nothing was dropped before the Engine's queue was full.
-                        Some(it) if it.events < self.queue => Some(SHUFFLED),
-                        Some(_) => None,
-                    };
-                    if let Some(margin) = margin.filter(|_| self.proof.is_done()) {
-                        self.proof.cover(event.time, margin);
-                    }
-                    let events = open.behind.map_or(0, |it| it.events) + 1;
-                    open.behind = Some(Behind {
-                        events,
-                        ..Behind::since(now)
-                    });
-                } else {
-                    *longest = delay.max(*longest);
-                    if let Some(behind) = &mut open.behind {
-                        behind.events += usize::from(event.time <= behind.found);
-                    }
-                }
-            }
+        let StreamState::Open(open) = &mut self.state else {
+            return true;
+        };
+        if event.time <= open.opened_at(now) {
+            return true; // It is replayed, so its delay means nothing.
         }
+        let delay = now.engine.duration_since(event.time);
+        self.min_delay = delay.min(self.min_delay);
+        if delay <= self.min_delay + MAX_EVENT_DELAY {
+            self.max_delay = delay.max(self.max_delay);
+            if let Some(lag) = &mut open.lag {
+                lag.events += usize::from(event.time <= lag.noticed_at);
+            }
+            return true;
+        }
+        let margin = match open.lag {
+            // The events before it were in time.
+            None => Some(OVERLAP_WINDOW),
+            // The Engine drops nothing before its queue is full.
+            Some(it) if it.events < self.engine_queue => Some(REORDER_WINDOW),
+            Some(_) => None,
+        };
+        if let Some(margin) = margin.filter(|_| self.gap_check.is_done()) {
+            self.gap_check.complete_before(event.time, margin);
+        }
+        let events = open.lag.map_or(0, |it| it.events) + 1;
+        open.lag = Some(Lag::new(now, events));
         true
     }
 
-    /// Whether an event was made before the stream was open, and after that time.
-    pub(super) fn is_repeated(&self, event: &Event, started: Timestamp, now: Now) -> bool {
-        let State::Open(open) = self.state else {
+    /// Whether an event was made after `started` and before the stream opened.
+    pub(super) fn is_replayed(&self, event: &Event, started: Timestamp, now: Now) -> bool {
+        let StreamState::Open(open) = self.state else {
             return false;
         };
-        (started..open.since(now)).contains(&event.time)
+        (started..open.opened_at(now)).contains(&event.time)
     }
 
-    /// Whether a stream that was behind has caught up: then it is to be opened again, to learn what
-    /// it has lost.
+    /// Whether a lagging stream has caught up. It must be reopened then, to find out what it lost.
     pub(super) fn has_caught_up(&self, now: Now) -> bool {
-        let State::Open(Open { behind, .. }) = self.state else {
+        let StreamState::Open(OpenStream { lag: Some(lag), .. }) = self.state else {
             return false;
         };
-        behind.is_some_and(|it| now.uptime.saturating_sub(it.last) >= CAUGHT_UP)
+        now.uptime.saturating_sub(lag.last) >= CATCH_UP_DELAY
     }
 
-    /// Whether a run that ended then, and whose event has not come, shows that the stream is dead.
+    /// Whether the stream is dead, given a run that ended at `finished` without a `die` event. True
+    /// at most once per [`REOPEN_INTERVAL`].
     pub(super) fn is_dead(&self, finished: Timestamp, now: Now) -> bool {
-        let State::Open(open) = self.state else {
+        let StreamState::Open(open) = self.state else {
             return false;
         };
-        let revived = self.revived.map(|at| now.uptime.saturating_sub(at));
-        finished > open.since(now) && revived.is_none_or(|ago| ago >= REVIVE_EVERY)
+        let may_reopen = |at: Duration| now.uptime.saturating_sub(at) >= REOPEN_INTERVAL;
+        finished > open.opened_at(now) && self.reopened_at.is_none_or(may_reopen)
     }
 
-    /// It is being ended, to be opened again.
-    pub(super) fn ending(&mut self, now: Now) {
-        if let State::Open(Open {
-            behind: Some(it), ..
-        }) = self.state
-        {
-            if it.events < self.queue {
-                // The Engine's queue was never full, so nothing was dropped.
-                self.proof.cover_until(now, self.delays.1);
-            } else {
-                self.proof.doubt(self.known.newest);
+    /// The connection is being closed, to be opened again.
+    pub(super) fn closing(&mut self, now: Now) {
+        match self.state {
+            // The Engine's queue was never full, so nothing was dropped.
+            StreamState::Open(OpenStream { lag: Some(it), .. })
+                if it.events < self.engine_queue =>
+            {
+                self.gap_check.complete_now(now, self.max_delay);
             }
-        } else {
-            self.revived = Some(now.uptime);
+            StreamState::Open(OpenStream { lag: Some(_), .. }) => {
+                self.gap_check.doubt(self.seen.newest);
+            }
+            _ => self.reopened_at = Some(now.uptime),
         }
-        self.state = State::Ending;
-        self.proof.end();
+        self.state = StreamState::Closing;
+        self.gap_check.cancel();
     }
 
-    /// What the Engine remembers has come, or not.
-    pub(super) fn prove(
+    /// Checks the gap before the stream by the past events; `None` if the request for them failed.
+    pub(super) fn check_gap(
         &mut self,
-        remembered: Option<&Remembered>,
+        past_events: Option<&PastEvents>,
         podman: bool,
         now: Now,
     ) -> Missed {
-        let State::Open(open) = self.state else {
+        let StreamState::Open(OpenStream { since, lag: None }) = self.state else {
             return Missed::Nothing;
         };
-        if open.behind.is_some() {
-            return Missed::Nothing;
-        }
-        let at_the_start = self.opened == 1 && open.since < AT_THE_START;
-        self.proof.check(remembered, podman, at_the_start, now)
+        let at_startup = self.open_count == 1 && since < STARTUP_WINDOW;
+        self.gap_check.check(past_events, podman, at_startup, now)
     }
 }
 

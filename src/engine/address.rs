@@ -1,20 +1,22 @@
-//! Where the Engine listens: the value of `DOCKER_HOST`.
+//! The address of the Engine: the value of `DOCKER_HOST`.
 
+use std::borrow::Cow;
+use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::one_line::OneLine;
 
-/// What fits into `sockaddr_un` with a zero at its end (unix(7)).
-const LONGEST_PATH: usize = 107;
+/// The path in `sockaddr_un` without its final zero byte (unix(7)).
+const MAX_PATH_BYTES: usize = 107;
 
 /// An Engine's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// A Unix socket, by its absolute path.
+    /// The absolute path of a Unix socket.
     Unix(PathBuf),
-    /// `host:port` of a socket proxy; IPv6 addresses stand in brackets.
+    /// `host:port` of a socket proxy. IPv6 addresses are in brackets.
     Tcp(String),
 }
 
@@ -24,49 +26,67 @@ impl Default for Address {
     }
 }
 
-impl FromStr for Address {
-    type Err = String;
+/// Why a text is not an [`Address`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressError(Cow<'static, str>);
 
-    /// Reads `unix:///path` or `tcp://host:port`; the error is the reason why it is neither.
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for AddressError {}
+
+impl<T: Into<Cow<'static, str>>> From<T> for AddressError {
+    fn from(reason: T) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    /// Parses `unix:///path` or `tcp://host:port`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err("it has no unix:// or tcp:// in front".into());
         };
         match scheme {
-            "unix" if rest.len() > LONGEST_PATH => {
-                Err(format!("a socket's path has {LONGEST_PATH} bytes at most"))
+            "unix" if rest.len() > MAX_PATH_BYTES => {
+                Err(format!("a socket's path has {MAX_PATH_BYTES} bytes at most").into())
             }
             "unix" if rest.starts_with('/') && !rest.contains('\0') => Ok(Self::Unix(rest.into())),
             "unix" => Err("the path is not absolute".into()),
             "tcp" => host_and_port(rest.strip_suffix('/').unwrap_or(rest)).map(Self::Tcp),
             "http" => Err("write it as tcp://host:port".into()),
-            "https" | "ssh" | "npipe" | "fd" => Err(format!(
-                "{scheme} is not supported (no TLS, no SSH, no named pipes)"
-            )),
-            _ => Err(format!("{scheme:?} is not a known scheme")),
+            "https" | "ssh" | "npipe" | "fd" => {
+                Err(format!("{scheme} is not supported (no TLS, no SSH, no named pipes)").into())
+            }
+            _ => Err(format!("{scheme:?} is not a known scheme").into()),
         }
     }
 }
 
-fn host_and_port(text: &str) -> Result<String, String> {
+fn host_and_port(text: &str) -> Result<String, AddressError> {
     let (host, port) = text.rsplit_once(':').ok_or("the port is missing")?;
-    let port_is_good = port.bytes().all(|byte| byte.is_ascii_digit())
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit())
         && port.parse::<u16>().is_ok_and(|port| port > 0);
-    if !port_is_good {
-        return Err(format!("{port:?} is not a port"));
+    if !is_port {
+        return Err(format!("{port:?} is not a port").into());
     }
     let inner = match host.strip_prefix('[').map(|host| host.strip_suffix(']')) {
         None => host,
         Some(Some(inner)) if inner.parse::<std::net::Ipv6Addr>().is_ok() => inner,
-        Some(_) => return Err(format!("{host:?} is not an IPv6 address")),
+        Some(_) => return Err(format!("{host:?} is not an IPv6 address").into()),
     };
-    let host_is_good = !inner.is_empty()
+    let is_host = !inner.is_empty()
         && inner
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
         || inner != host;
-    if !host_is_good {
-        return Err(format!("{host:?} is not a host"));
+    if !is_host {
+        return Err(format!("{host:?} is not a host").into());
     }
     Ok(text.to_owned())
 }
@@ -75,7 +95,6 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", OneLine::new(&path.to_string_lossy())),
-            // Its letters are checked.
             Self::Tcp(host_and_port) => write!(f, "tcp://{host_and_port}"),
         }
     }
@@ -121,7 +140,7 @@ mod tests {
         ] {
             match (text.parse::<Address>(), want) {
                 (Ok(address), Ok(want)) => assert_eq!(address.to_string(), want),
-                (Err(error), Err(want)) => assert!(error.contains(want), "{text}: {error}"),
+                (Err(error), Err(want)) => assert!(error.0.contains(want), "{text}: {error}"),
                 (got, want) => panic!("{text}: {got:?}, not {want:?}"),
             }
         }

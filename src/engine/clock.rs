@@ -1,4 +1,4 @@
-//! The Engine's clock, as far as its answers tell of it.
+//! The Engine's clock, estimated from the `Date` of its responses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,16 +8,17 @@ use jiff::{SignedDuration, Timestamp};
 use super::Address;
 use crate::http::Head;
 
-/// Up to here two clocks are taken for one: the `Date` of an answer has whole seconds, and takes its
-/// time to come.
-pub const SAME_CLOCK: SignedDuration = SignedDuration::from_secs(3);
+/// Two clocks that differ by no more than this are treated as one: `Date` has whole seconds, and the
+/// response takes time to arrive.
+pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(3);
 
-/// The time of day by the Engine's clock, to which all that it says refers. Clones are set together.
+/// The time of day by the Engine's clock. All times in its responses are of that clock. Clones share
+/// their state.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
-    /// How many milliseconds it is ahead of this host's.
-    ahead: Arc<AtomicI64>,
-    same_host: bool,
+    /// The offset from this host's clock; positive if the Engine's is ahead.
+    offset_millis: Arc<AtomicI64>,
+    is_same_host: bool,
 }
 
 impl Clock {
@@ -25,71 +26,70 @@ impl Clock {
     #[must_use]
     pub fn of(address: &Address) -> Self {
         Self {
-            ahead: Arc::default(),
-            same_host: matches!(address, Address::Unix(_)),
+            offset_millis: Arc::default(),
+            is_same_host: matches!(address, Address::Unix(_)),
         }
     }
 
-    /// A clock that is so far ahead, for tests.
+    /// A clock that is ahead of this host's, for tests.
     #[cfg(test)]
-    pub(crate) fn that_is_ahead(milliseconds: i64) -> Self {
+    pub(crate) fn ahead_by(millis: i64) -> Self {
         Self {
-            ahead: Arc::new(milliseconds.into()),
-            same_host: false,
+            offset_millis: Arc::new(millis.into()),
+            is_same_host: false,
         }
     }
 
-    /// What the Engine's clock shows.
+    /// The time by the Engine's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         let now = Timestamp::now();
-        now.checked_add(self.ahead()).unwrap_or(now)
+        now.checked_add(self.offset()).unwrap_or(now)
     }
 
-    /// How far it is ahead of this host's, by the last answer; zero where it is the same one.
+    /// The offset from this host's clock by the last response; zero if the clocks are treated as one.
     #[must_use]
-    pub fn ahead(&self) -> SignedDuration {
-        SignedDuration::from_millis(self.ahead.load(Ordering::Relaxed))
+    pub fn offset(&self) -> SignedDuration {
+        SignedDuration::from_millis(self.offset_millis.load(Ordering::Relaxed))
     }
 
-    /// How far [`Clock::now`] may be off: not at all where both are one host's.
+    /// The maximum error of [`Clock::now`]; zero if it is this host's clock.
     #[must_use]
     pub fn error(&self) -> SignedDuration {
-        if self.same_host && self.ahead().is_zero() {
+        if self.is_same_host && self.offset().is_zero() {
             SignedDuration::ZERO
         } else {
-            SAME_CLOCK
+            CLOCK_TOLERANCE
         }
     }
 
-    /// Sets it by the head of an answer that was asked for at this time of this host's clock. The
-    /// answer may have waited for a reader that was stopped, so what is known holds as long as it can.
-    pub(super) fn set_by(&self, head: &Head, asked: Timestamp) {
-        let date = head.header("date").and_then(date);
-        if let Some(date) = date {
-            let ahead = ahead(date, asked, Timestamp::now(), self.ahead()).as_millis();
-            let ahead = i64::try_from(ahead).unwrap_or_default();
-            self.ahead.store(ahead, Ordering::Relaxed);
+    /// Sets the clock by the head of a response. `sent` is when this host sent the request.
+    pub(super) fn sync(&self, head: &Head, sent: Timestamp) {
+        if let Some(date) = head.header("date").and_then(date) {
+            let offset = offset(date, sent, Timestamp::now(), self.offset()).as_millis();
+            let offset = i64::try_from(offset).unwrap_or_default();
+            self.offset_millis.store(offset, Ordering::Relaxed);
         }
     }
 }
 
-/// A date as HTTP has it (RFC 9110, 5.6.7).
+/// Parses an HTTP date (RFC 9110, 5.6.7).
 fn date(text: &str) -> Option<Timestamp> {
     Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp())
 }
 
-/// How far a clock is ahead that showed this date between two times of this host's: as far as was
-/// `known`, or not at all, if that can be.
-fn ahead(
+/// The offset of a clock that showed `date` between two times of this host's clock. Zero and the
+/// `known` offset are preferred, because a response may have waited in a suspended process.
+fn offset(
     date: Timestamp,
-    asked: Timestamp,
+    sent: Timestamp,
     answered: Timestamp,
     known: SignedDuration,
 ) -> SignedDuration {
-    let fits = |ahead: SignedDuration| {
-        let date = date.as_duration() - ahead;
-        asked.as_duration() - SAME_CLOCK <= date && date <= answered.as_duration() + SAME_CLOCK
+    let fits = |offset: SignedDuration| {
+        let date = date.as_duration() - offset;
+        sent.as_duration() - CLOCK_TOLERANCE <= date
+            && date <= answered.as_duration() + CLOCK_TOLERANCE
     };
     if fits(SignedDuration::ZERO) {
         SignedDuration::ZERO
@@ -112,7 +112,7 @@ mod tests {
             ("Sun, 22 Nov 2026 08:41:08 GMT", 0, 0, 0),
             ("Sun, 22 Nov 2026 09:41:10 GMT", 0, 0, 3600),
             ("Sun, 22 Nov 2026 08:41:00 GMT", 0, 0, -10),
-            // The answer waited for 20 seconds.
+            // The response waited for 20 seconds.
             ("Sun, 22 Nov 2026 08:41:00 GMT", 20, 0, 0),
             ("Sun, 22 Nov 2026 09:41:00 GMT", 20, 3600, 3600),
             ("Sun, 22 Nov 2026 09:41:10 GMT", 0, 3602, 3602),
@@ -120,8 +120,8 @@ mod tests {
         ] {
             let date = date(text).unwrap();
             let known = SignedDuration::from_secs(known);
-            let ahead = ahead(date, at(-took), at(0), known);
-            assert_eq!(ahead.as_secs(), want, "{text} {took} {known}");
+            let offset = offset(date, at(-took), at(0), known);
+            assert_eq!(offset.as_secs(), want, "{text} {took} {known}");
         }
         assert_eq!(date("yesterday"), None);
         assert_eq!(date(""), None);

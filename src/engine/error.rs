@@ -1,5 +1,6 @@
-//! What can go wrong between this program and the Engine, in words for a tired operator.
+//! The errors of requests to the Engine, with what an operator can do about them.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -10,47 +11,51 @@ use crate::http::{self, Body, Head};
 use crate::one_line::OneLine;
 
 use super::{Address, limits};
+use EngineErrorKind::{Http, Json, Refused, Unreachable};
 
-/// A request to the Engine that failed: what was asked, and why there is no good answer.
+/// The result of a request to the Engine.
+pub type EngineResult<T> = Result<T, EngineError>;
+
+/// A failed request to the Engine.
 #[derive(Debug)]
-pub struct Error {
-    /// The path that was asked for.
+pub struct EngineError {
+    /// The path of the request.
     pub path: String,
     /// What went wrong.
-    pub kind: Kind,
+    pub kind: EngineErrorKind,
 }
 
 /// What went wrong with a request.
 #[derive(Debug)]
-pub enum Kind {
+pub enum EngineErrorKind {
     /// No connection to the Engine.
     Unreachable {
-        /// Why, with the remedy.
-        why: String,
-        /// The socket's mode, or that of a directory above it, does not let this process in.
-        denied: bool,
+        /// The reason and the remedy.
+        message: String,
+        /// The error of `connect`.
+        cause: io::Error,
     },
-    /// The connection broke, or what came was not HTTP within the limits.
+    /// The connection broke, or the response is not HTTP within the limits.
     Http(http::HttpError),
-    /// The Engine, or a proxy before it, answered with an error.
+    /// The Engine, or a proxy before it, answered with an error status.
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What the answer says, on one short line.
+        /// The message in the body, on one short line.
         message: String,
     },
-    /// The answer is not the JSON that it should be.
-    Json(String),
+    /// The response is not the expected JSON.
+    Json(Box<dyn StdError + Send + Sync>),
 }
 
-impl Error {
-    /// Whether the container that was asked for is gone. Podman may say so with a 500 (podman
+impl EngineError {
+    /// Whether the container is gone. Podman may answer 500 for that (podman
     /// `libpod/define/errors.go`, `ErrNoSuchCtr`).
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         match &self.kind {
-            Kind::Refused { status: 404, .. } => true,
-            Kind::Refused {
+            Refused { status: 404, .. } => true,
+            Refused {
                 status: 500,
                 message,
             } => message.contains("no such container"),
@@ -58,94 +63,101 @@ impl Error {
         }
     }
 
-    /// Whether the answer did not come in time.
+    /// Whether the request timed out.
     #[must_use]
     pub fn is_late(&self) -> bool {
-        matches!(self.kind, Kind::Http(http::HttpError::DeadlinePassed))
+        matches!(self.kind, Http(http::HttpError::DeadlinePassed))
     }
 
-    /// Whether a proxy, or the Engine, does not allow what was asked for. A 5xx is no such answer: a
-    /// proxy gives it while the Engine behind it starts.
+    /// Whether a proxy or the Engine forbids the request. A 5xx does not count: a proxy sends it while
+    /// the Engine behind it starts.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self.kind, Kind::Refused { status, .. } if status < 500)
+        matches!(self.kind, Refused { status, .. } if status < 500)
     }
 
-    /// Whether there is no connection to an Engine at all.
+    /// Whether no connection could be made.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        matches!(self.kind, Kind::Unreachable { .. })
+        matches!(self.kind, Unreachable { .. })
     }
 
-    /// Whether no whole answer came, as opposed to one that is of no use.
+    /// Whether no complete response came.
     #[must_use]
-    pub fn is_transport(&self) -> bool {
-        matches!(self.kind, Kind::Unreachable { .. } | Kind::Http(_))
+    pub fn is_unanswered(&self) -> bool {
+        self.is_unreachable() || matches!(self.kind, Http(_))
     }
 
-    /// What an operator would have to do about it.
+    /// The error's class, by its remedy. The first error of each class is logged.
     #[must_use]
-    pub fn complaint(&self) -> Complaint {
+    pub fn class(&self) -> ErrorClass {
         match &self.kind {
-            Kind::Unreachable { denied: true, .. } => Complaint::Denied,
-            Kind::Unreachable { denied: false, .. }
-            | Kind::Http(http::HttpError::Closed { .. }) => Complaint::Down,
-            Kind::Http(_) | Kind::Refused { .. } | Kind::Json(_) => Complaint::BadAnswers,
+            Unreachable { cause, .. } if cause.kind() == ErrorKind::PermissionDenied => {
+                ErrorClass::Denied
+            }
+            Unreachable { .. } | Http(http::HttpError::Closed { .. }) => ErrorClass::Down,
+            Http(_) | Refused { .. } | Json(_) => ErrorClass::BadResponse,
         }
     }
 }
 
-/// Errors by their remedy: of several with the same one, an operator wants to read the first.
+/// Errors that have the same remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Complaint {
-    /// There is no Engine, or it goes down: it must be started, or its socket mounted.
+pub enum ErrorClass {
+    /// The Engine does not run, goes down, or its socket is not mounted.
     Down,
-    /// This process may not connect to it.
+    /// This process may not connect to the Engine.
     Denied,
-    /// It answers, but not as it should.
-    BadAnswers,
+    /// The Engine does not answer as it should.
+    BadResponse,
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // It may have an id in it.
         let path = OneLine::new(&self.path);
         match &self.kind {
-            Kind::Unreachable { why, .. } => f.write_str(why),
-            Kind::Http(error) => write!(f, "GET {path}: {error}"),
-            Kind::Refused { status, message } => {
+            Unreachable { message, .. } => f.write_str(message),
+            Http(error) => write!(f, "GET {path}: {error}"),
+            Refused { status, message } => {
                 write!(f, "GET {path} was answered with {status}")?;
                 if !message.is_empty() {
                     write!(f, ": {message}")?;
                 }
                 Ok(())
             }
-            Kind::Json(why) => {
-                let why = OneLine::new(why);
-                write!(f, "GET {path}: the answer's JSON is bad: {why}")
+            Json(error) => {
+                let error = error.to_string();
+                let error = OneLine::new(&error);
+                write!(f, "GET {path}: the answer's JSON is bad: {error}")
             }
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for EngineError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.kind {
+            Unreachable { cause, .. } => Some(cause),
+            Http(error) => Some(error),
+            Json(error) => Some(&**error),
+            Refused { .. } => None,
+        }
+    }
+}
 
-/// Says why a connection could not be made, and what to do about it.
-pub(super) fn unreachable(address: &Address, error: &io::Error) -> Kind {
-    let why = match address {
-        Address::Tcp(_) => format!("cannot connect to {address}: {error}"),
+/// The error of a failed connection, with its remedy.
+pub(super) fn unreachable(address: &Address, cause: io::Error) -> EngineErrorKind {
+    let message = match address {
+        Address::Tcp(_) => format!("cannot connect to {address}: {cause}"),
         Address::Unix(path) => diagnose_socket(
             path,
-            error,
+            &cause,
             Ownership::of(path),
             &Credentials::current(),
             UserNamespace::current(),
         ),
     };
-    Kind::Unreachable {
-        why,
-        denied: error.kind() == ErrorKind::PermissionDenied,
-    }
+    Unreachable { message, cause }
 }
 
 fn diagnose_socket(
@@ -193,17 +205,18 @@ fn diagnose_socket(
     }
 }
 
-/// An answer that is none, with what can be had of its message.
-pub(super) fn refused<S: Transport>(head: &Head, mut body: Body<'_, S>) -> Kind {
+/// The error of a response with another status than 200.
+pub(super) fn read_refusal<S: Transport>(head: &Head, mut body: Body<'_, S>) -> EngineErrorKind {
     let mut text = Vec::new();
+    // A part of the message is better than none.
     let _ = body.read_to_end(&mut text, limits::ERROR_BYTES);
-    Kind::Refused {
+    Refused {
         status: head.status,
         message: message(&text),
     }
 }
 
-/// The message of an error's body: Docker's and Podman's JSON, or a proxy's text, on one line.
+/// The message in the body of an error, on one line: Docker's and Podman's JSON, or a proxy's text.
 fn message(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
@@ -221,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_that_cannot_be_used_comes_with_its_remedy() {
+    fn each_socket_error_has_its_remedy() {
         use ErrorKind::{
             ConnectionRefused as Refused, NotFound, Other, PermissionDenied as Denied,
         };
@@ -265,7 +278,7 @@ mod tests {
             (Denied, stranger(0o660), remapped, "--userns host"),
             (Denied, stranger(0o600), remapped, "--userns host"),
             (Denied, stranger(0o666), remapped, ": SELinux"),
-            // There it is a group like any other.
+            // On the host it is an ordinary group.
             (Denied, stranger(0o660), host, ": SELinux"),
             (Denied, None, host, "a directory on the way"),
             (Refused, Some(socket), host, "nobody listens on /s"),

@@ -1,126 +1,112 @@
-//! One line of the event stream.
+//! Events: the lines of the event stream.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use super::{Labels, signal, value};
+use super::{Labels, limits, signal, value};
 
-/// Something that happened to a container.
+/// An event of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// The container's id.
     pub id: String,
-    /// What happened.
+    /// The action.
     pub action: Action,
-    /// When the Engine made the event (`timeNano`), by its clock.
+    /// `timeNano`: when the event was made, by the Engine's clock.
     pub time: Timestamp,
-    /// The container's name, image and labels, and what belongs to the action, all in one map: a
-    /// label can hide what belongs to the action, and is hidden itself by name and image (moby
+    /// The container's name, image and labels, and the attributes of the action, all in one map. Name
+    /// and image replace labels of those names. A label replaces an attribute of the action (moby
     /// `daemon/events.go`).
     pub attributes: BTreeMap<String, String>,
-    /// How many labels more there are, which are not taken.
+    /// The number of labels beyond the limits.
     pub labels_left_out: usize,
 }
 
-/// What happened to a container, as far as it is of interest.
+/// The actions of interest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// It was made.
+    /// The container was created.
     Create,
-    /// Someone reads its output; `docker run` does so before the start.
+    /// A client attached to its output. `docker run` does this before the start.
     Attach,
-    /// It was connected to a network, as at each start.
+    /// It was connected to a network, as by each start.
     Connect,
-    /// It was disconnected from a network, as after each end, and after a start that failed.
+    /// It was disconnected from a network, as after each exit and each failed start.
     Disconnect,
     /// Its process was started.
     Start,
-    /// Its health check succeeds.
+    /// It became healthy.
     Healthy,
-    /// Its health check fails.
+    /// It became unhealthy.
     Unhealthy,
-    /// The kernel's OOM killer came.
+    /// The kernel's OOM killer hit it.
     Oom,
     /// A signal was sent to it.
     Kill,
-    /// Its process ended.
+    /// Its process exited.
     Die,
-    /// It was stopped on request; comes after `die`.
+    /// It was stopped on request. This comes after `die`.
     Stop,
-    /// It was removed; Podman says `remove`.
+    /// It was removed. Podman's word is `remove`.
     Destroy,
-    /// It has a new name.
+    /// It was renamed.
     Rename,
-    /// Its process was frozen.
+    /// It was paused.
     Pause,
-    /// Its process goes on.
+    /// It was unpaused.
     Unpause,
 }
 
 impl Action {
-    /// All of them, in the order of their metric.
-    pub const ALL: [Self; 15] = [
-        Self::Create,
-        Self::Attach,
-        Self::Connect,
-        Self::Disconnect,
-        Self::Start,
-        Self::Healthy,
-        Self::Unhealthy,
-        Self::Oom,
-        Self::Kill,
-        Self::Die,
-        Self::Stop,
-        Self::Destroy,
-        Self::Rename,
-        Self::Pause,
-        Self::Unpause,
+    /// All actions with Docker's names for them, in the order of their metric.
+    pub const ALL: [(Self, &'static str); 15] = [
+        (Self::Create, "create"),
+        (Self::Attach, "attach"),
+        (Self::Connect, "connect"),
+        (Self::Disconnect, "disconnect"),
+        (Self::Start, "start"),
+        (Self::Healthy, "health_status: healthy"),
+        (Self::Unhealthy, "health_status: unhealthy"),
+        (Self::Oom, "oom"),
+        (Self::Kill, "kill"),
+        (Self::Die, "die"),
+        (Self::Stop, "stop"),
+        (Self::Destroy, "destroy"),
+        (Self::Rename, "rename"),
+        (Self::Pause, "pause"),
+        (Self::Unpause, "unpause"),
     ];
 
-    /// Docker's word for it.
+    /// Docker's name for the action.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Attach => "attach",
-            Self::Connect => "connect",
-            Self::Disconnect => "disconnect",
-            Self::Start => "start",
-            Self::Healthy => "health_status: healthy",
-            Self::Unhealthy => "health_status: unhealthy",
-            Self::Oom => "oom",
-            Self::Kill => "kill",
-            Self::Die => "die",
-            Self::Stop => "stop",
-            Self::Destroy => "destroy",
-            Self::Rename => "rename",
-            Self::Pause => "pause",
-            Self::Unpause => "unpause",
-        }
+        Self::ALL[self as usize].1
     }
 
-    /// Reads an event's action. Those of networks are connecting and disconnecting, and no others.
+    /// Parses an action. `connect` and `disconnect` are events of networks, all others of containers.
     fn parse(kind: &str, word: &str) -> Option<Self> {
         let action = match word {
             "died" => Self::Die,
             "remove" => Self::Destroy,
-            word => Self::ALL.into_iter().find(|action| action.name() == word)?,
+            word => Self::ALL.into_iter().find(|(_, name)| *name == word)?.0,
         };
-        let of_network = matches!(action, Self::Connect | Self::Disconnect);
-        let is_of_kind = match kind {
-            "container" => !of_network,
-            "network" => of_network,
-            _ => false,
+        let needs_network = matches!(action, Self::Connect | Self::Disconnect);
+        let wanted = if needs_network {
+            "network"
+        } else {
+            "container"
         };
-        is_of_kind.then_some(action)
+        (kind == wanted).then_some(action)
     }
 }
 
-/// Attributes that are not labels, which are kept whatever room the labels take.
-const OWN: [&str; 9] = [
+/// Attributes that are not labels. The limits of labels do not apply to them.
+const OWN_ATTRIBUTES: [&str; 9] = [
     "name",
     "image",
     "podId",
@@ -132,15 +118,38 @@ const OWN: [&str; 9] = [
     "health_status",
 ];
 
+/// Why a line is not an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventError(String);
+
+impl fmt::Display for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for EventError {}
+
+impl From<&str> for EventError {
+    fn from(reason: &str) -> Self {
+        Self(reason.to_owned())
+    }
+}
+
+impl From<serde_json::Error> for EventError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl Event {
-    /// Reads one line. `Ok(None)` is an event of no interest.
+    /// Parses one line. `Ok(None)` is an event of no interest.
     ///
     /// # Errors
-    /// If it is not the JSON of an event, with the reason.
-    pub fn parse(line: &str) -> Result<Option<Self>, String> {
+    /// If the line is not the JSON of an event.
+    pub fn parse(line: &str) -> Result<Option<Self>, EventError> {
         let [kind, action, actor, nanos] =
-            value::fields(line, ["Type", "Action", "Actor", "timeNano"])
-                .map_err(|error| error.to_string())?;
+            value::fields(line, ["Type", "Action", "Actor", "timeNano"])?;
         let kind = kind.and_then(value::text).ok_or("it has no Type")?;
         let word = action.and_then(value::text).ok_or("it has no Action")?;
         let [id, attributes] = value::fields_of(actor, ["ID", "Attributes"]);
@@ -156,20 +165,20 @@ impl Event {
         let id = if of_network { container } else { id };
         let id = id.and_then(value::text).filter(|id| !id.is_empty());
         let mut own = BTreeMap::new();
-        let mut labels = value::Bounded::default();
-        // Those of a network are not the container's.
-        value::for_each_value(attributes.filter(|_| !of_network), |key, value| {
-            if !OWN.contains(&key.as_str()) {
+        let mut labels = value::BoundedLabels::default();
+        // The attributes of a network are not the container's.
+        value::for_each_field(attributes.filter(|_| !of_network), |key, value| {
+            if !OWN_ATTRIBUTES.contains(&key.as_str()) {
                 labels.insert(key, value);
             } else if let Some(value) = value::text(value) {
                 own.insert(key, value.into_owned());
             } else if value::is_long_text(value) {
-                // A label of that name: that there is one must be known.
+                // It is a label of that name. Its presence matters, even without the value.
                 own.insert(key, String::new());
             }
         });
         let mut labels = labels.labels;
-        own.append(&mut labels.taken);
+        own.append(&mut labels.kept);
         Ok(Some(Self {
             id: id.ok_or("it has no container's id")?.into_owned(),
             action,
@@ -179,11 +188,13 @@ impl Event {
         }))
     }
 
-    /// About what it takes in memory.
+    /// The approximate size in memory.
     pub(crate) fn bytes(&self) -> usize {
         let texts = self.attributes.iter();
-        // Each text has a place of its own, with what the allocator needs.
-        let texts: usize = texts.map(|(key, value)| key.len() + value.len() + 96).sum();
+        let size = |(key, value): (&String, &String)| {
+            key.len() + value.len() + limits::LABEL_OVERHEAD_BYTES
+        };
+        let texts: usize = texts.map(size).sum();
         size_of::<Self>() + self.id.len() + texts
     }
 
@@ -191,21 +202,21 @@ impl Event {
         self.attributes.get(key)?.parse().ok()
     }
 
-    /// The container's name; Podman and old Engines may write it with a `/` in front.
+    /// The container's name, without the leading `/` of Podman and old Engines.
     #[must_use]
     pub fn name(&self) -> &str {
         let name = self.attributes.get("name").map_or("", String::as_str);
         name.strip_prefix('/').unwrap_or(name)
     }
 
-    /// The name of the image that it was created from.
+    /// The name of the container's image.
     #[must_use]
     pub fn image(&self) -> &str {
         self.attributes.get("image").map_or("", String::as_str)
     }
 
-    /// The exit code of a `die` event, and whether it is beyond doubt: Podman says it twice, by a
-    /// name that no label has.
+    /// The exit code of a `die` event, and whether it is certain. Docker's `exitCode` may be a label
+    /// instead, Podman's `containerExitCode` may not.
     #[must_use]
     pub fn exit_code(&self) -> (Option<i64>, bool) {
         match self.attribute("containerExitCode") {
@@ -214,7 +225,7 @@ impl Event {
         }
     }
 
-    /// How long the run took that a `die` event ends, in whole seconds; since Docker 24.0.
+    /// The duration of the run that a `die` event ends, in whole seconds. Docker has it since 24.0.
     #[must_use]
     pub fn exec_duration(&self) -> Option<Duration> {
         self.attribute("execDuration").map(Duration::from_secs)
@@ -223,15 +234,14 @@ impl Event {
     /// The signal of a `kill` event.
     #[must_use]
     pub fn signal(&self) -> Option<u8> {
-        signal::number(self.attributes.get("signal")?)
+        signal::parse_signal(self.attributes.get("signal")?)
     }
 
-    /// The attributes that are not this action's own, so labels, most likely.
+    /// The container's labels: all attributes except those of the action.
     #[must_use]
     pub fn labels(&self) -> Labels {
         let own: &[&str] = match self.action {
             Action::Die => &["exitCode", "containerExitCode", "execDuration"],
-            // Podman's.
             Action::Destroy => &["containerExitCode"],
             Action::Healthy | Action::Unhealthy => &["health_status"],
             Action::Kill => &["signal"],
@@ -242,7 +252,7 @@ impl Event {
             !matches!(key.as_str(), "name" | "image" | "podId") && !own.contains(&key.as_str())
         });
         Labels {
-            taken: labels
+            kept: labels
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect(),
             left_out: self.labels_left_out,
@@ -250,7 +260,7 @@ impl Event {
     }
 }
 
-/// Podman has the health in an attribute.
+/// The action of Podman's `health_status` event, which has the status in an attribute.
 fn podman_health(attributes: Option<&RawValue>) -> Option<Action> {
     let [health] = value::fields_of(attributes, ["health_status"]);
     match &*health.and_then(value::text)? {
@@ -260,7 +270,7 @@ fn podman_health(attributes: Option<&RawValue>) -> Option<Action> {
     }
 }
 
-/// When an event of any type was made.
+/// The time of an event of any type.
 pub(super) fn time(line: &str) -> Option<Timestamp> {
     let [nanos] = value::fields(line, ["timeNano"]).ok()?;
     timestamp(nanos?)
@@ -276,7 +286,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_event_and_what_is_of_no_interest() {
+    fn each_action_has_its_own_name() {
+        for (action, name) in Action::ALL {
+            assert_eq!(action.name(), name);
+        }
+    }
+
+    #[test]
+    fn invalid_lines_fail_and_other_events_are_ignored() {
         let event = |kind: &str, action: &str, rest: &str| {
             Event::parse(&format!(r#"{{"Type":"{kind}","Action":"{action}"{rest}}}"#))
         };
@@ -324,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_leave_room_for_the_code() {
+    fn a_long_label_does_not_displace_the_exit_code() {
         let long = "x".repeat(1_000_000);
         let line = format!(
             r#"{{"Type":"container","Action":"die","Actor":{{"ID":"f00","Attributes":{{
@@ -338,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn podman_has_its_own_words() {
+    fn podman_has_its_own_names() {
         let line = r#"{"Type":"container","Action":"remove","Actor":{"ID":"f00","Attributes":{
             "containerExitCode":"5","name":"x","podId":""}},"timeNano":1}"#;
         let event = Event::parse(line).unwrap().unwrap();
@@ -348,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_networks_event_is_of_its_container() {
+    fn the_event_of_a_network_belongs_to_its_container() {
         let line = r#"{"Type":"network","Action":"disconnect","Actor":{"ID":"n","Attributes":{
             "container":"f00","name":"bridge","type":"bridge"}},"timeNano":1}"#;
         let event = Event::parse(line).unwrap().unwrap();
@@ -358,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn health_comes_in_two_ways_of_containers_alone() {
+    fn the_health_status_is_in_the_action_or_in_an_attribute() {
         let health = |kind: &str, action: &str, attributes: &str| {
             let line = format!(
                 r#"{{"Type":"{kind}","Action":"{action}","Actor":{{"ID":"1","Attributes":{{{attributes}}}}},"timeNano":1}}"#

@@ -1,15 +1,12 @@
-//! What the Engine says of itself: in the head of each answer, and by `/info`.
+//! The Engine's facts about itself, from the head of each response and from `/info`.
 
-use serde_json::value::RawValue;
-
-use super::value::fields;
+use super::value::{fields, fields_of, text};
 use crate::http::Head;
 
-/// What the Engine says of itself in the head of each answer. When it changes, another daemon
-/// answers than before.
+/// The Engine's identity in the head of each response. It changes when another daemon answers.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// `Api-Version`; empty behind some proxies.
+    /// `Api-Version`; some proxies remove it.
     pub api_version: String,
     /// `Server`, as in `Docker/28.5.2 (linux)`.
     pub server: String,
@@ -25,17 +22,17 @@ impl From<&Head> for Identity {
     }
 }
 
-/// The Engine, as far as it is known: what it says in each answer, and its `/info` if it gives it.
+/// All that is known of the Engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineInfo {
-    /// From the last answer's head.
+    /// From the head of the last listing.
     pub identity: Identity,
-    /// From `/info`.
+    /// From `/info`, unless that is refused.
     pub info: Option<Info>,
 }
 
 impl Identity {
-    /// Whether it is Podman, which says `Libpod/5.8.2 (linux)` in each answer.
+    /// Whether the Engine is Podman. Its `Server` is `Libpod/5.8.2 (linux)`, for example.
     #[must_use]
     pub fn is_podman(&self) -> bool {
         self.server.starts_with("Libpod")
@@ -43,7 +40,7 @@ impl Identity {
 }
 
 impl EngineInfo {
-    /// What kind of Engine it is: `docker` or `podman`; empty if it has not answered yet.
+    /// The kind of Engine: `docker` or `podman`; empty before the first response.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         let podman = self.info.as_ref().is_some_and(|info| info.podman);
@@ -56,8 +53,8 @@ impl EngineInfo {
         }
     }
 
-    /// The Engine's version: by `/info`, or else by the head of its answers
-    /// (`Docker/28.5.2 (linux)`), which passes through a proxy that refuses `/info`.
+    /// The Engine's version, from `/info` or else from `Server`, which passes through a proxy that
+    /// refuses `/info`.
     #[must_use]
     pub fn version(&self) -> &str {
         if let Some(info) = &self.info {
@@ -69,18 +66,18 @@ impl EngineInfo {
     }
 }
 
-/// What `/info` says of the Engine as a whole.
+/// The response to `/info`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Info {
-    /// `Name`: the host's name.
+    /// `Name`: the name of the host.
     pub name: String,
-    /// `Swarm.NodeID`; empty if the host is in no Swarm.
+    /// `Swarm.NodeID`; empty outside a Swarm.
     pub node_id: String,
     /// `ServerVersion`.
     pub version: String,
     /// `CgroupDriver`: `cgroupfs`, `systemd` or `none`.
     pub cgroup_driver: String,
-    /// `CgroupVersion`: `1` or `2`; Engines before 20.10 do not say.
+    /// `CgroupVersion`: `1` or `2`; empty before Docker 20.10.
     pub cgroup_version: String,
     /// `OperatingSystem`.
     pub operating_system: String,
@@ -88,58 +85,35 @@ pub struct Info {
     pub kernel_version: String,
     /// `Architecture`.
     pub architecture: String,
-    /// It is Podman's compatible API (which alone has `BuildahVersion`).
+    /// The Engine is Podman: only its API has `BuildahVersion`.
     pub podman: bool,
-    /// The daemon runs without root (`SecurityOptions` has `name=rootless`).
+    /// The daemon is rootless: `SecurityOptions` has `name=rootless`.
     pub rootless: bool,
 }
 
 impl Info {
-    /// Reads the answer to `/info`.
+    /// Parses the response to `/info`.
     ///
     /// # Errors
-    /// If it is not a JSON object.
-    pub fn parse(text: &str) -> serde_json::Result<Self> {
-        let [
-            name,
-            swarm,
-            version,
-            driver,
-            cgroup_version,
-            system,
-            kernel,
-            architecture,
-            buildah,
-            security,
-        ] = fields(
-            text,
-            [
-                "Name",
-                "Swarm",
-                "ServerVersion",
-                "CgroupDriver",
-                "CgroupVersion",
-                "OperatingSystem",
-                "KernelVersion",
-                "Architecture",
-                "BuildahVersion",
-                "SecurityOptions",
-            ],
-        )?;
-        let text = |raw: Option<&RawValue>| {
-            let text = raw.and_then(super::value::text);
-            text.unwrap_or_default().into_owned()
+    /// If the text is not a JSON object.
+    pub fn parse(json: &str) -> serde_json::Result<Self> {
+        let [swarm, buildah, security] =
+            fields(json, ["Swarm", "BuildahVersion", "SecurityOptions"])?;
+        let [node_id] = fields_of(swarm, ["NodeID"]);
+        let owned = |raw| text(raw).unwrap_or_default().into_owned();
+        let field = |key| -> serde_json::Result<String> {
+            let [raw] = fields(json, [key])?;
+            Ok(raw.map(owned).unwrap_or_default())
         };
-        let [node_id] = super::value::fields_of(swarm, ["NodeID"]);
         Ok(Self {
-            name: text(name),
-            node_id: text(node_id),
-            version: text(version),
-            cgroup_driver: text(driver),
-            cgroup_version: text(cgroup_version),
-            operating_system: text(system),
-            kernel_version: text(kernel),
-            architecture: text(architecture),
+            name: field("Name")?,
+            node_id: node_id.map(owned).unwrap_or_default(),
+            version: field("ServerVersion")?,
+            cgroup_driver: field("CgroupDriver")?,
+            cgroup_version: field("CgroupVersion")?,
+            operating_system: field("OperatingSystem")?,
+            kernel_version: field("KernelVersion")?,
+            architecture: field("Architecture")?,
             podman: buildah.is_some(),
             rootless: security.is_some_and(|options| options.get().contains("\"name=rootless")),
         })

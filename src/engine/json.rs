@@ -1,41 +1,43 @@
-//! The Engine's JSON, read with patience: what is missing, `null`, of another type or too long is
-//! absent, and does not touch the other containers. What is no JSON, or no UTF-8, spoils the whole
-//! answer. What is not needed is skipped, however much or deep it is.
+//! Parses listings and inspects. A value that is missing, `null`, of the wrong type or too long is
+//! absent, and does not affect other containers. Only a body that is not JSON or UTF-8 fails as a
+//! whole. Other values are skipped, however large or deep.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::value::RawValue;
 
 use super::status::{State, Status};
-use super::value::{Labels, fields, fields_of, labels, refuse_string, scalar, text, text_within};
+use super::value::{Labels, fields, fields_of, labels, refuse_string, scalar, text, text_up_to};
 use super::{limits, signal};
 
-/// One element of `/containers/json`, borrowed from the answer's bytes.
+/// A container in a response to `/containers/json`, borrowed from the body.
 #[derive(Debug)]
 pub struct Listed<'a> {
     /// The container's id, 64 hexadecimal digits.
     pub id: Cow<'a, str>,
-    /// Its own name, without the leading `/`; empty if unknown.
+    /// The container's name, without the leading `/`; empty if unknown.
     pub name: Cow<'a, str>,
-    /// The name of its image, or the image's id once the name has moved on.
+    /// The name of its image, or the id if the name now belongs to another image.
     pub image: Cow<'a, str>,
-    /// What it does, and how its last run ended.
+    /// Its state, and the exit code of its last run.
     pub status: Status,
     created: Option<&'a RawValue>,
     labels: Option<&'a RawValue>,
 }
 
 impl Listed<'_> {
-    /// Its Docker labels. They are parsed at each call: of a known container they are not needed.
+    /// Parses its Docker labels. A known container does not need them.
     #[must_use]
     pub fn labels(&self) -> Labels {
         labels(self.labels)
     }
 
-    /// When it was made, in seconds since 1970.
+    /// When it was created, in seconds since 1970.
     #[must_use]
     pub fn created(&self) -> Option<i64> {
         let is_time = |second: &i64| *second > 0 && Timestamp::from_second(*second).is_ok();
@@ -43,29 +45,23 @@ impl Listed<'_> {
     }
 }
 
-/// Reads the answer to `/containers/json`. Elements without an id are left out.
+/// Parses a response to `/containers/json`. Elements without an id are left out.
 ///
 /// # Errors
-/// If it is not a JSON array (or `null`, which is how Go may write an empty one), or has more than
-/// [`limits::CONTAINERS`].
+/// If the text is not a JSON array (or `null`, Go's empty array), or has more than
+/// [`limits::MAX_CONTAINERS`] containers.
 pub fn listing(text: &str) -> serde_json::Result<Vec<Listed<'_>>> {
     refuse_string(text)?;
-    let elements: Option<Elements<'_>> = serde_json::from_str(text)?;
-    Ok(elements.map_or_else(Vec::new, |Elements(listed)| listed))
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let listed = deserializer.deserialize_any(ListingVisitor)?;
+    deserializer.end()?;
+    Ok(listed)
 }
 
-struct Elements<'a>(Vec<Listed<'a>>);
+struct ListingVisitor;
 
-impl<'de> Deserialize<'de> for Elements<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(ElementsVisitor)
-    }
-}
-
-struct ElementsVisitor;
-
-impl<'de> Visitor<'de> for ElementsVisitor {
-    type Value = Elements<'de>;
+impl<'de> Visitor<'de> for ListingVisitor {
+    type Value = Vec<Listed<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an array of containers")
@@ -73,32 +69,36 @@ impl<'de> Visitor<'de> for ElementsVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut listed = Vec::new();
-        while let Some(Element(element)) = seq.next_element()? {
+        while let Some(element) = seq.next_element_seed(ListedVisitor)? {
             listed.extend(element);
-            if listed.len() > limits::CONTAINERS {
-                let most = limits::CONTAINERS;
-                return Err(A::Error::custom(format!("more than {most} containers")));
+            if listed.len() > limits::MAX_CONTAINERS {
+                let max = limits::MAX_CONTAINERS;
+                return Err(A::Error::custom(format!("more than {max} containers")));
             }
         }
-        Ok(Elements(listed))
+        Ok(listed)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
     }
 }
 
-/// An element of the listing's array, whatever its type.
-struct Element<'a>(Option<Listed<'a>>);
+/// Reads an element of the listing. It is `None` if it is not a container.
+struct ListedVisitor;
 
-impl<'de> Deserialize<'de> for Element<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ElementVisitor)
+impl<'de> DeserializeSeed<'de> for ListedVisitor {
+    type Value = Option<Listed<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct ElementVisitor;
-
-/// The keys that are read; all others are skipped.
+/// The keys of a container that are read.
 #[derive(serde::Deserialize)]
 #[serde(field_identifier)]
-enum Key {
+enum ListingKey {
     Id,
     Names,
     Image,
@@ -110,8 +110,16 @@ enum Key {
     Other,
 }
 
-impl<'de> Visitor<'de> for ElementVisitor {
-    type Value = Element<'de>;
+macro_rules! not_a_container {
+    ($($visit:ident($($value:ty)?)),*) => {
+        $(fn $visit<E>(self, $(_: $value)?) -> Result<Self::Value, E> {
+            Ok(None)
+        })*
+    };
+}
+
+impl<'de> Visitor<'de> for ListedVisitor {
+    type Value = Option<Listed<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("a container")
@@ -121,66 +129,45 @@ impl<'de> Visitor<'de> for ElementVisitor {
         let (mut id, mut names, mut image, mut created) = (None, None, None, None);
         let (mut state, mut status, mut labels) = (None, None, None);
         while let Some(key) = map.next_key()? {
-            let place: &mut Option<&'de RawValue> = match key {
-                Key::Id => &mut id,
-                Key::Names => &mut names,
-                Key::Image => &mut image,
-                Key::Created => &mut created,
-                Key::State => &mut state,
-                Key::Status => &mut status,
-                Key::Labels => &mut labels,
-                Key::Other => {
+            let field: &mut Option<&'de RawValue> = match key {
+                ListingKey::Id => &mut id,
+                ListingKey::Names => &mut names,
+                ListingKey::Image => &mut image,
+                ListingKey::Created => &mut created,
+                ListingKey::State => &mut state,
+                ListingKey::Status => &mut status,
+                ListingKey::Labels => &mut labels,
+                ListingKey::Other => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
                 }
             };
-            *place = Some(map.next_value()?);
+            *field = Some(map.next_value()?);
         }
         let text = |raw: Option<&'de RawValue>| raw.and_then(text);
         let Some(id) = text(id).filter(|id| !id.is_empty()) else {
-            return Ok(Element(None));
+            return Ok(None);
         };
-        Ok(Element(Some(Listed {
+        Ok(Some(Listed {
             id,
             name: own_name(names).unwrap_or_default(),
             image: text(image).unwrap_or_default(),
             status: Status::parse(text(state).as_deref(), &text(status).unwrap_or_default()),
             created,
             labels,
-        })))
+        }))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Element(None))
+        Ok(None)
     }
 
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Element(None))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Element(None))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Element(None))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Element(None))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Element(None))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Element(None))
-    }
+    not_a_container!(visit_bool(bool), visit_i64(i64), visit_u64(u64));
+    not_a_container!(visit_f64(f64), visit_str(&str), visit_unit());
 }
 
-/// The container's own name among `Names`, which also has link aliases (`/other/alias`).
+/// The container's name among `Names`, which also has link aliases (`/other/alias`).
 fn own_name(names: Option<&RawValue>) -> Option<Cow<'_, str>> {
     let names = names.filter(|raw| raw.get().len() <= limits::LABELS_BYTES)?;
     let names: Vec<&RawValue> = serde_json::from_str(names.get()).ok()?;
@@ -193,34 +180,34 @@ fn own_name(names: Option<&RawValue>) -> Option<Cow<'_, str>> {
     })
 }
 
-/// What `/containers/{id}/json` says of a container and its last run.
+/// A response to `/containers/{id}/json`: a container and its last run.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Inspected {
     /// `Id`.
     pub id: Option<String>,
-    /// `Created`: when it was made.
+    /// `Created`: when it was created.
     pub created: Option<Timestamp>,
     /// `State.Status`.
     pub state: Option<State>,
-    /// `State.ExitCode`; 0 while it runs, or was never started.
+    /// `State.ExitCode`; 0 while it runs, and before its first start.
     pub code: i64,
-    /// `State.Error`: why the last start failed; empty if it did not.
+    /// `State.Error`: why the last start failed; empty if it succeeded.
     pub error: String,
-    /// `State.Health.Status` is `unhealthy`; kept when the run ends.
+    /// `State.Health.Status` is `unhealthy`. It stays so after the exit.
     pub unhealthy: bool,
-    /// `State.OOMKilled`: the kernel killed the main process or a child of it in this run.
+    /// `State.OOMKilled`: the kernel killed the main process or one of its children in this run.
     pub oom_killed: bool,
-    /// `State.StartedAt`: when the last run began; absent if there was none.
+    /// `State.StartedAt`: when the last run began; absent before the first start.
     pub started_at: Option<Timestamp>,
-    /// `State.FinishedAt`: when a run ended; after a start still that of the run before.
+    /// `State.FinishedAt`: when the last completed run ended.
     pub finished_at: Option<Timestamp>,
     /// `RestartCount`: restarts by the restart policy since the daemon started.
     pub restart_count: Option<u64>,
-    /// `Config.Image`: the image's name as it was given when the container was made.
+    /// `Config.Image`: the image name that the container was created from.
     pub image: Option<String>,
     /// `Config.Labels`.
     pub labels: Labels,
-    /// `Config.StopSignal`: the number of the signal that asks it to stop; absent for SIGTERM.
+    /// `Config.StopSignal`, as a number; absent for SIGTERM.
     pub stop_signal: Option<u8>,
     /// `HostConfig.CgroupParent`; empty for the default.
     pub cgroup_parent: String,
@@ -228,19 +215,19 @@ pub struct Inspected {
     pub restart_policy: Option<RestartPolicy>,
 }
 
-/// When the Engine starts a container again that has ended (moby `container/restart_policy`).
+/// When the Engine restarts an exited container (moby `container/restart_policy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartPolicy {
-    /// Whatever its code is, and when the daemon starts.
+    /// After every exit, and when the daemon starts.
     Always,
-    /// The same, unless someone has stopped it.
+    /// The same, unless the container was stopped on request.
     UnlessStopped,
-    /// If its code is not 0, up to a number of times.
+    /// After an exit with a code other than 0, up to a number of times.
     OnFailure,
 }
 
 impl RestartPolicy {
-    /// The Engine's word for it, which is the value of the label `policy`.
+    /// The Engine's name for the policy, which is the value of the label `policy`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -257,19 +244,18 @@ impl RestartPolicy {
 }
 
 impl Inspected {
-    /// Whether its process is there.
+    /// Whether it runs, or is paused.
     #[must_use]
-    pub fn runs(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         matches!(self.state, Some(State::Running | State::Paused))
     }
 
-    /// Reads the answer to `/containers/{id}/json`.
+    /// Parses a response to `/containers/{id}/json`.
     ///
     /// # Errors
-    /// If it is not a JSON object, or tells no `State.Status` and `State.ExitCode`, as every Engine
-    /// does.
+    /// If the text is not a JSON object, or lacks `State.Status` or `State.ExitCode`.
     pub fn parse(text: &str) -> serde_json::Result<Self> {
-        let [id, created, state, restarts, config, host_config] = fields(
+        let [id, created, state, restarts, config, host] = fields(
             text,
             [
                 "Id",
@@ -280,34 +266,18 @@ impl Inspected {
                 "HostConfig",
             ],
         )?;
-        let [
-            status,
-            code,
-            error,
-            oom_killed,
-            health,
-            started_at,
-            finished_at,
-        ] = fields_of(
-            state,
-            [
-                "Status",
-                "ExitCode",
-                "Error",
-                "OOMKilled",
-                "Health",
-                "StartedAt",
-                "FinishedAt",
-            ],
-        );
+        let [status, code, error, oom_killed] =
+            fields_of(state, ["Status", "ExitCode", "Error", "OOMKilled"]);
+        let [health, started_at, finished_at] =
+            fields_of(state, ["Health", "StartedAt", "FinishedAt"]);
         let [image, docker_labels, stop_signal] =
             fields_of(config, ["Image", "Labels", "StopSignal"]);
         let [health] = fields_of(health, ["Status"]);
-        let [cgroup_parent, policy] = fields_of(host_config, ["CgroupParent", "RestartPolicy"]);
+        let [cgroup_parent, policy] = fields_of(host, ["CgroupParent", "RestartPolicy"]);
         let [policy] = fields_of(policy, ["Name"]);
         let text = |raw: Option<&'_ RawValue>| Some(super::value::text(raw?)?.into_owned());
         let time = |raw| timestamp(&text(raw)?);
-        let error = error.and_then(|raw| text_within(raw, limits::ERROR_BYTES));
+        let error = error.and_then(|raw| text_up_to(raw, limits::ERROR_BYTES));
         let (Some(status), Some(code)) = (text(status), scalar(code)) else {
             return Err(serde_json::Error::custom("it tells no state"));
         };
@@ -324,15 +294,14 @@ impl Inspected {
             restart_count: scalar(restarts),
             image: text(image),
             labels: labels(docker_labels),
-            stop_signal: text(stop_signal).and_then(|name| signal::number(&name)),
+            stop_signal: text(stop_signal).and_then(|name| signal::parse_signal(&name)),
             cgroup_parent: text(cgroup_parent).unwrap_or_default(),
             restart_policy: text(policy).and_then(|word| RestartPolicy::parse(&word)),
         })
     }
 }
 
-/// An RFC 3339 time; absent for `0001-01-01T00:00:00Z` and other times before 1970, which mean
-/// never.
+/// Parses an RFC 3339 time. Times before 1970 mean never: the Engine writes `0001-01-01T00:00:00Z`.
 fn timestamp(text: &str) -> Option<Timestamp> {
     let time: Timestamp = text.parse().ok()?;
     (time > Timestamp::UNIX_EPOCH).then_some(time)

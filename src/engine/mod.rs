@@ -1,4 +1,4 @@
-//! The Docker Engine, as far as this program asks it anything: four paths, all by GET.
+//! The client of the Docker Engine: four paths, all by GET.
 
 mod address;
 mod clock;
@@ -6,7 +6,7 @@ mod error;
 mod event;
 mod info;
 mod json;
-mod remembered;
+mod past_events;
 mod signal;
 mod socket;
 mod status;
@@ -21,93 +21,93 @@ use prometheus::IntCounter;
 
 use crate::http::{self, Connection, Head};
 
-pub use address::Address;
-pub use clock::{Clock, SAME_CLOCK};
-pub use error::{Complaint, Error, Kind};
-pub use event::{Action, Event};
+pub use address::{Address, AddressError};
+pub use clock::{CLOCK_TOLERANCE, Clock};
+pub use error::{EngineError, EngineErrorKind, EngineResult, ErrorClass};
+pub use event::{Action, Event, EventError};
 pub use info::{EngineInfo, Identity, Info};
 pub use json::{Inspected, Listed, RestartPolicy, listing};
-pub use remembered::Remembered;
+pub use past_events::PastEvents;
 pub use signal::{Signals, signal_name};
-use socket::Connecting;
+use socket::Connector;
 pub use socket::{Hangup, Socket};
 pub use status::{Age, State, Status};
-pub use stream::{Line, Lines};
+pub use stream::{LineReader, StreamItem};
 pub use value::Labels;
 
-/// The bounds on one request to the Engine, each with its reason.
+/// The limits of one request to the Engine.
 pub mod limits {
     use std::time::Duration;
 
-    /// From connecting to the last byte of a listing. A busy daemon with 1,000 containers takes
-    /// 0.1 s; one that takes longer than this is stuck.
-    pub const LISTING: Duration = Duration::from_secs(30);
-    /// The same for one container or for `/info`.
-    pub const INSPECT: Duration = Duration::from_secs(10);
-    /// The same for what the Engine remembers of its events: it has that at hand.
-    pub const REMEMBERED: Duration = Duration::from_secs(3);
-    /// The body of an inspect or of `/info`, in bytes. Usual are 5 KB; labels can make it larger.
+    /// A listing, from connecting to the last byte. A busy daemon with 1,000 containers takes 0.1 s;
+    /// one that takes longer than this hangs.
+    pub const LISTING_TIMEOUT: Duration = Duration::from_secs(30);
+    /// The same for `/info`, and for the head of the event stream.
+    pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+    /// The same for past events. The Engine has them in memory.
+    pub const PAST_EVENTS_TIMEOUT: Duration = Duration::from_secs(3);
+    /// The body of an inspect or of `/info`. It usually has 5 KB; labels can make it larger.
     pub const INSPECT_BYTES: usize = 16 * 1024 * 1024;
-    /// What the Engine remembers, in bytes. Usual are 200 KB: 256 events with their labels.
-    pub const REMEMBERED_BYTES: usize = 8 * 1024 * 1024;
-    /// Containers of one listing.
-    pub const CONTAINERS: usize = 200_000;
-    /// A container's id, name, image or another of its texts, in bytes of JSON: what is longer is
-    /// taken for absent. No name of an image has more than 500.
+    /// The body of past events. It usually has 200 KB: 256 events with their labels.
+    pub const PAST_EVENTS_BYTES: usize = 8 * 1024 * 1024;
+    /// The containers of one listing.
+    pub const MAX_CONTAINERS: usize = 200_000;
+    /// A container's id, name, image or other text, as JSON. A longer one is treated as absent. Image
+    /// names have at most 500.
     pub const TEXT_BYTES: usize = 1024;
-    /// A label's value, in bytes: a longer one is left out. Each stands in up to eight series.
+    /// The value of a label. A longer one is left out, because it is repeated in up to eight series.
     pub const LABEL_BYTES: usize = 2 * 1024;
-    /// What is read of the labels of one container with their keys, in bytes, and [`LABEL_PLACE`] more
-    /// for each: what does not fit is left out. [`crate::labels::MAX_BYTES`] of them stand in series.
+    /// The labels of one container with their keys, and [`LABEL_OVERHEAD_BYTES`] for each. Labels
+    /// beyond that are left out. Series show at most [`crate::labels::MAX_BYTES`] of them.
     pub const LABELS_BYTES: usize = 64 * 1024;
-    /// The place that a label takes in memory besides its texts, about.
-    pub const LABEL_PLACE: usize = 96;
-    /// One line of the event stream, in bytes: an event repeats its container's labels.
+    /// The approximate memory that a label takes besides its key and value.
+    pub const LABEL_OVERHEAD_BYTES: usize = 96;
+    /// One line of the event stream. An event repeats the labels of its container.
     pub const EVENT_LINE_BYTES: usize = 1024 * 1024;
-    /// The body of an error, or why a start failed, in bytes; what is longer is not read.
+    /// The body of an error response, or the reason of a failed start. The rest is not read.
     pub const ERROR_BYTES: usize = 64 * 1024;
 }
 
-const LIST: &str = "/containers/json?all=1";
-const INFO: &str = "/info";
+const LISTING_PATH: &str = "/containers/json?all=1";
+const INFO_PATH: &str = "/info";
 
-/// An answer to `/containers/json`: every container of the host, at one moment.
+/// A response to `/containers/json`.
 #[derive(Debug)]
 pub struct Listing {
-    /// The JSON, as it came.
+    /// The JSON.
     pub body: Vec<u8>,
     /// Which Engine answered.
     pub identity: Identity,
 }
 
 impl Listing {
-    /// The containers, in the Engine's order.
+    /// Parses the containers, in the Engine's order.
     ///
     /// # Errors
-    /// [`Kind::Json`] if it is not the JSON of a listing.
-    pub fn containers(&self) -> Result<Vec<Listed<'_>>, Error> {
-        parse(LIST, &self.body, listing)
+    /// [`EngineErrorKind::Json`] if the body is not a listing.
+    pub fn containers(&self) -> EngineResult<Vec<Listed<'_>>> {
+        parse(LISTING_PATH, &self.body, listing)
     }
 }
 
-/// An answer to `/containers/{id}/json`.
+/// A response to `/containers/{id}/json`.
 #[derive(Debug)]
 pub struct Inspect {
-    /// The JSON, as it came.
+    /// The JSON.
     pub body: Vec<u8>,
 }
 
 impl Inspect {
-    /// What it says of the container that was asked for.
+    /// Parses the details of the container with this id.
     ///
     /// # Errors
-    /// [`Kind::Json`] if it is not the JSON of an inspect, or is that of another container.
-    pub fn of(&self, id: &str) -> Result<Inspected, Error> {
+    /// [`EngineErrorKind::Json`] if the body is not an inspect, or is of another container.
+    pub fn parse(&self, id: &str) -> EngineResult<Inspected> {
         let path = inspect_path(id);
         let inspected = parse(&path, &self.body, Inspected::parse)?;
         if inspected.id.as_ref().is_some_and(|it| it != id) {
-            let kind = Kind::Json("it is of another container".into());
-            return Err(Error { path, kind });
+            let kind = EngineErrorKind::Json("it is of another container".into());
+            return Err(EngineError { path, kind });
         }
         Ok(inspected)
     }
@@ -117,57 +117,67 @@ fn inspect_path(id: &str) -> String {
     format!("/containers/{}/json", escape(id))
 }
 
-/// A client of one Engine. It keeps one connection alive and opens a new one when that is gone.
+/// How to reach the Engine.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Where the Engine listens.
+    pub address: Address,
+    /// Counts the requests.
+    pub requests: IntCounter,
+    /// The Engine's clock, which is set by its responses.
+    pub clock: Clock,
+}
+
+/// A client of one Engine. It keeps one connection open, and reconnects when needed.
 pub struct Engine {
-    address: Address,
-    /// The `Host` of each request.
+    endpoint: Endpoint,
+    /// The `Host` header.
     host: String,
     connection: Option<Connection<Socket>>,
-    connecting: Connecting,
-    requests: IntCounter,
-    /// The body that is read, or was read last.
+    connector: Connector,
+    /// The body of the current or last response.
     body: Vec<u8>,
-    /// The last answer has begun, and is a good one.
-    answered: bool,
-    clock: Clock,
+    /// The head of the last response came, with status 200.
+    has_good_head: bool,
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Engine({})", self.address)
+        write!(f, "Engine({})", self.endpoint.address)
     }
 }
 
 impl Engine {
-    /// A client that connects when it is first asked. `requests` counts what is sent, and `clock`
-    /// is set by what is answered.
+    /// A client that connects with its first request.
     #[must_use]
-    pub fn new(address: Address, requests: IntCounter, clock: Clock) -> Self {
-        let host = match &address {
+    pub fn new(endpoint: Endpoint) -> Self {
+        let host = match &endpoint.address {
             Address::Unix(_) => "docker".to_owned(),
             Address::Tcp(host_and_port) => host_and_port.clone(),
         };
         Self {
-            address,
+            endpoint,
             host,
             connection: None,
-            connecting: Connecting::default(),
-            requests,
+            connector: Connector::default(),
             body: Vec::new(),
-            answered: false,
-            clock,
+            has_good_head: false,
         }
     }
 
-    /// All containers, by one request. `body` is a buffer to read into.
+    /// Lists all containers. The response is read into `buffer`.
     ///
     /// # Errors
-    /// [`Error`], after at most [`limits::LISTING`].
-    pub fn list(&mut self, body: Vec<u8>) -> Result<Listing, Error> {
-        self.body = body;
-        let head = self.get(LIST, limits::LISTING, http::limits::MAX_BODY_BYTES)?;
+    /// [`EngineError`], after at most [`limits::LISTING_TIMEOUT`].
+    pub fn list(&mut self, buffer: Vec<u8>) -> EngineResult<Listing> {
+        self.body = buffer;
+        let head = self.get(
+            LISTING_PATH,
+            limits::LISTING_TIMEOUT,
+            http::limits::MAX_BODY_BYTES,
+        )?;
         let mut body = std::mem::take(&mut self.body);
-        // A listing that was large once must not hold its memory for ever.
+        // Give back the memory of a larger listing.
         body.shrink_to(2 * body.len());
         Ok(Listing {
             body,
@@ -175,107 +185,113 @@ impl Engine {
         })
     }
 
-    /// One container and how its last run ended.
+    /// Inspects one container.
     ///
     /// # Errors
-    /// [`Error`], after at most `within`; see [`Error::is_not_found`].
-    pub fn inspect(&mut self, id: &str, within: Duration) -> Result<Inspect, Error> {
-        self.get(&inspect_path(id), within, limits::INSPECT_BYTES)?;
+    /// [`EngineError`], after at most `timeout`; see [`EngineError::is_not_found`].
+    pub fn inspect(&mut self, id: &str, timeout: Duration) -> EngineResult<Inspect> {
+        self.get(&inspect_path(id), timeout, limits::INSPECT_BYTES)?;
         Ok(Inspect {
             body: std::mem::take(&mut self.body),
         })
     }
 
-    /// The Engine itself.
+    /// Requests `/info`. Socket proxies often refuse it.
     ///
     /// # Errors
-    /// [`Error`], after at most [`limits::INSPECT`]. Socket proxies often refuse this one.
-    pub fn info(&mut self) -> Result<Info, Error> {
-        self.get(INFO, limits::INSPECT, limits::INSPECT_BYTES)?;
+    /// [`EngineError`], after at most [`limits::REQUEST_TIMEOUT`].
+    pub fn info(&mut self) -> EngineResult<Info> {
+        self.get(INFO_PATH, limits::REQUEST_TIMEOUT, limits::INSPECT_BYTES)?;
         let body = std::mem::take(&mut self.body);
-        parse(INFO, &body, Info::parse)
+        parse(INFO_PATH, &body, Info::parse)
     }
 
-    /// What the Engine remembers of its last events, of all types, since then.
+    /// Requests the past events of all types since this time.
     ///
     /// # Errors
-    /// [`Error`], after at most [`limits::REMEMBERED`].
-    pub fn remembered(&mut self, since: Timestamp) -> Result<Remembered, Error> {
-        let path = remembered::path(since, self.clock.now());
-        let got = self.get(&path, limits::REMEMBERED, limits::REMEMBERED_BYTES);
+    /// [`EngineError`], after at most [`limits::PAST_EVENTS_TIMEOUT`].
+    pub fn past_events(&mut self, since: Timestamp) -> EngineResult<PastEvents> {
+        let path = past_events::path(since, self.endpoint.clock.now());
+        let result = self.get(
+            &path,
+            limits::PAST_EVENTS_TIMEOUT,
+            limits::PAST_EVENTS_BYTES,
+        );
         let body = std::mem::take(&mut self.body);
-        // A stream that does not end at `until` has said all that it had to say by now.
-        let late =
-            |error: &Error| matches!(error.kind, Kind::Http(http::HttpError::DeadlinePassed));
-        match got {
-            Err(error) if !(late(&error) && self.answered) => Err(error),
-            _ => Ok(Remembered::parse(&body)),
+        match result {
+            // A response that does not end at `until` is complete all the same by now.
+            Err(error) if !(error.is_late() && self.has_good_head) => Err(error),
+            _ => Ok(PastEvents::parse(&body)),
         }
     }
 
-    /// Follows what happens to containers, from `since` on as far as the Engine remembers, over a
-    /// connection of its own. It returns only when that breaks, or is ended by `hangup`.
+    /// Follows the event stream, with the past events since this time, over a connection of its own.
+    /// Returns when the stream breaks, or is closed by `hangup`.
     pub fn follow(
         &mut self,
         since: Timestamp,
         hangup: &Hangup,
-        take: &mut impl FnMut(Line),
-    ) -> Error {
-        let deadline = Instant::now() + limits::INSPECT;
+        emit: &mut impl FnMut(StreamItem),
+    ) -> EngineError {
+        let deadline = Instant::now() + limits::REQUEST_TIMEOUT;
         let kind = match self.connect(deadline) {
             Ok(connection) => {
-                hangup.holds(connection.get_ref());
-                self.requests.inc();
+                hangup.attach(connection.get_ref());
+                self.endpoint.requests.inc();
                 let path = stream::path(since);
-                let clock = &self.clock;
-                let asked = Timestamp::now();
-                let mut took = |head: &Head| clock.set_by(head, asked);
-                let end = stream::follow(connection, &self.host, &path, deadline, &mut took, take);
-                hangup.lets_go();
-                end
+                let sent_at = Timestamp::now();
+                let mut on_head = |head: &Head| self.endpoint.clock.sync(head, sent_at);
+                let kind =
+                    stream::follow(connection, &self.host, &path, deadline, &mut on_head, emit);
+                hangup.detach();
+                kind
             }
             Err(kind) => kind,
         };
-        Error {
+        EngineError {
             path: "/events".to_owned(),
             kind,
         }
     }
 
-    /// Asks for `path` and leaves the body of a good answer in `self.body`.
-    fn get(&mut self, path: &str, within: Duration, most: usize) -> Result<Head, Error> {
-        let deadline = Instant::now() + within;
-        let fail = |kind| Error {
-            path: path.to_owned(),
-            kind,
-        };
-        // Bytes that wait there already are no answer to this request.
-        let connection = self.connection.take();
-        if let Some(connection) = connection.filter(|it| it.get_ref().is_quiet()) {
-            match self.exchange(connection, path, deadline, most) {
-                // It had been closed while idle: nothing of the request was answered.
-                Err(Kind::Http(error)) if error.is_closed_before_response() => {}
-                result => return self.let_go(result).map_err(fail),
-            }
-        }
-        let connection = self.connect(deadline).map_err(fail)?;
-        let result = self.exchange(connection, path, deadline, most);
-        self.let_go(result).map_err(fail)
-    }
-
-    /// Gives back the memory of a body that was of no use, which may have been of any size.
-    fn let_go<T>(&mut self, result: Result<T, Kind>) -> Result<T, Kind> {
+    /// Sends `GET path`, and reads the body of a good response into `self.body`.
+    fn get(&mut self, path: &str, timeout: Duration, max_bytes: usize) -> EngineResult<Head> {
+        let deadline = Instant::now() + timeout;
+        let result = self.get_by(path, deadline, max_bytes);
+        // Give back the memory of a failed response, which may have any size.
         if result.is_err() && self.body.capacity() > limits::INSPECT_BYTES {
             self.body = Vec::new();
         }
-        result
+        result.map_err(|kind| EngineError {
+            path: path.to_owned(),
+            kind,
+        })
     }
 
-    fn connect(&mut self, deadline: Instant) -> Result<Connection<Socket>, Kind> {
-        let socket = self.connecting.connect(&self.address, deadline);
+    fn get_by(
+        &mut self,
+        path: &str,
+        deadline: Instant,
+        max_bytes: usize,
+    ) -> Result<Head, EngineErrorKind> {
+        // Bytes that are already there do not belong to this request.
+        let connection = self.connection.take();
+        if let Some(connection) = connection.filter(|it| it.get_ref().is_quiet()) {
+            match self.exchange(connection, path, deadline, max_bytes) {
+                // The Engine had closed the idle connection: retry on a new one.
+                Err(EngineErrorKind::Http(error)) if error.is_closed_before_response() => {}
+                result => return result,
+            }
+        }
+        let connection = self.connect(deadline)?;
+        self.exchange(connection, path, deadline, max_bytes)
+    }
+
+    fn connect(&mut self, deadline: Instant) -> Result<Connection<Socket>, EngineErrorKind> {
+        let socket = self.connector.connect(&self.endpoint.address, deadline);
         socket
             .map(Connection::new)
-            .map_err(|error| error::unreachable(&self.address, &error))
+            .map_err(|error| error::unreachable(&self.endpoint.address, error))
     }
 
     fn exchange(
@@ -283,22 +299,23 @@ impl Engine {
         mut connection: Connection<Socket>,
         path: &str,
         deadline: Instant,
-        most: usize,
-    ) -> Result<Head, Kind> {
-        let asked = Timestamp::now();
-        self.requests.inc();
+        max_bytes: usize,
+    ) -> Result<Head, EngineErrorKind> {
+        let sent_at = Timestamp::now();
+        self.endpoint.requests.inc();
         self.body.clear();
-        self.answered = false;
+        self.has_good_head = false;
         let (head, mut body) = connection
             .get(&self.host, path, Some(deadline))
-            .map_err(Kind::Http)?;
-        self.clock.set_by(&head, asked);
-        self.answered = head.status == 200;
+            .map_err(EngineErrorKind::Http)?;
+        self.endpoint.clock.sync(&head, sent_at);
+        self.has_good_head = head.status == 200;
         let result = if head.status == 200 {
-            body.read_to_end(&mut self.body, most).map_err(Kind::Http)?;
+            body.read_to_end(&mut self.body, max_bytes)
+                .map_err(EngineErrorKind::Http)?;
             Ok(head)
         } else {
-            Err(error::refused(&head, body))
+            Err(error::read_refusal(&head, body))
         };
         if connection.is_idle() {
             self.connection = Some(connection);
@@ -311,18 +328,19 @@ fn parse<'a, T>(
     path: &str,
     body: &'a [u8],
     parse: impl FnOnce(&'a str) -> serde_json::Result<T>,
-) -> Result<T, Error> {
+) -> EngineResult<T> {
     let result = match std::str::from_utf8(body) {
-        Ok(text) => parse(text).map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
+        Ok(text) => parse(text).map_err(Into::into),
+        Err(error) => Err(error.into()),
     };
-    result.map_err(|why| Error {
+    result.map_err(|error| EngineError {
         path: path.to_owned(),
-        kind: Kind::Json(why),
+        kind: EngineErrorKind::Json(error),
     })
 }
 
-/// An id as part of a path. Engines send hexadecimal ones; anything else must not form a request.
+/// Percent-encodes an id for a path. Engines send hexadecimal ids; any other must not alter the
+/// request.
 fn escape(id: &str) -> String {
     let mut path = String::with_capacity(id.len());
     for byte in id.bytes() {

@@ -1,50 +1,21 @@
-//! Signals, as the Engine names them.
+//! Signals and their names.
 
-/// Names of the signals that have one, by number; Linux on x86 and ARM.
-const NAMES: [(&str, u8); 31] = [
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("ILL", 4),
-    ("TRAP", 5),
-    ("ABRT", 6),
-    ("BUS", 7),
-    ("FPE", 8),
-    ("KILL", 9),
-    ("USR1", 10),
-    ("SEGV", 11),
-    ("USR2", 12),
-    ("PIPE", 13),
-    ("ALRM", 14),
-    ("TERM", 15),
-    ("STKFLT", 16),
-    ("CHLD", 17),
-    ("CONT", 18),
-    ("STOP", 19),
-    ("TSTP", 20),
-    ("TTIN", 21),
-    ("TTOU", 22),
-    ("URG", 23),
-    ("XCPU", 24),
-    ("XFSZ", 25),
-    ("VTALRM", 26),
-    ("PROF", 27),
-    ("WINCH", 28),
-    ("IO", 29),
-    ("PWR", 30),
-    ("SYS", 31),
+/// The names of the signals from 1 on; Linux on x86 and ARM.
+const NAMES: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
-/// The numbers that a signal can have.
+/// The valid signal numbers.
 const RANGE: std::ops::RangeInclusive<u8> = 1..=64;
 const KILL: u8 = 9;
 const RTMIN: u8 = 34;
 const RTMAX: u8 = 64;
 
-/// The number of a signal given as `15`, `TERM`, `SIGTERM`, `SIGRTMIN+3` or `SIGRTMAX-2` (moby
-/// `pkg/signal`).
+/// Parses `15`, `TERM`, `SIGTERM`, `SIGRTMIN+3` or `SIGRTMAX-2` (moby `pkg/signal`).
 #[must_use]
-pub(super) fn number(text: &str) -> Option<u8> {
+pub(super) fn parse_signal(text: &str) -> Option<u8> {
     let text = text.trim().to_ascii_uppercase();
     let name = text.strip_prefix("SIG").unwrap_or(&text);
     let number = if name.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -54,8 +25,10 @@ pub(super) fn number(text: &str) -> Option<u8> {
     } else if let Some(rest) = name.strip_prefix("RTMAX") {
         offset(rest, '-').and_then(|offset| RTMAX.checked_sub(offset))
     } else {
-        let found = NAMES.iter().find(|(known, _)| *known == name);
-        found.map(|(_, number)| *number)
+        (1..)
+            .zip(NAMES)
+            .find(|(_, known)| *known == name)
+            .map(|it| it.0)
     };
     number.filter(|number| RANGE.contains(number))
 }
@@ -67,14 +40,14 @@ fn offset(text: &str, sign: char) -> Option<u8> {
     }
 }
 
-/// The name of a signal, as in `SIGKILL` and `SIGRTMIN+3`; `None` of a number that has none.
+/// The name of a signal, such as `SIGKILL` or `SIGRTMIN+3`, if it has one.
 #[must_use]
 pub fn signal_name(number: u8) -> Option<String> {
     if (RTMIN..=RTMAX).contains(&number) {
         return Some(format!("SIGRTMIN+{}", number - RTMIN));
     }
-    let found = NAMES.iter().find(|(_, known)| *known == number);
-    found.map(|(name, _)| format!("SIG{name}"))
+    let name = NAMES.get(usize::from(number.checked_sub(1)?))?;
+    Some(format!("SIG{name}"))
 }
 
 /// A set of signals.
@@ -82,26 +55,26 @@ pub fn signal_name(number: u8) -> Option<String> {
 pub struct Signals(u64);
 
 impl Signals {
-    /// Adds one, if it is the number of a signal.
+    /// Adds a signal. An invalid number is ignored.
     pub fn add(&mut self, signal: u8) {
         if RANGE.contains(&signal) {
             self.0 |= 1 << (signal - 1);
         }
     }
 
-    /// Adds those of another set.
+    /// Adds all signals of another set.
     pub fn add_all(&mut self, others: Self) {
         self.0 |= others.0;
     }
 
-    /// Whether one of them asks a container to end that is stopped by `stop_signal`. A SIGHUP, say,
-    /// asks it to read its settings again.
+    /// Whether one of them asks a container with this stop signal to stop: the stop signal itself, or
+    /// SIGKILL.
     #[must_use]
-    pub fn ask_for_the_end(self, stop_signal: u8) -> bool {
-        let mut ends = Self::default();
-        ends.add(KILL);
-        ends.add(stop_signal);
-        self.0 & ends.0 != 0
+    pub fn ask_to_stop(self, stop_signal: u8) -> bool {
+        let mut stops = Self::default();
+        stops.add(KILL);
+        stops.add(stop_signal);
+        self.0 & stops.0 != 0
     }
 }
 
@@ -110,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers() {
+    fn names_and_numbers_are_parsed() {
         for (text, want) in [
             ("15", Some(15)),
             ("SIGTERM", Some(15)),
@@ -127,12 +100,12 @@ mod tests {
             ("SIGNOSUCH", None),
             ("", None),
         ] {
-            assert_eq!(number(text), want, "{text}");
+            assert_eq!(parse_signal(text), want, "{text}");
         }
     }
 
     #[test]
-    fn what_asks_for_the_end() {
+    fn which_signals_ask_a_container_to_stop() {
         for (sent, stop_signal, want) in [
             (&[][..], 15, false),
             (&[15], 15, true),
@@ -147,7 +120,7 @@ mod tests {
             for signal in sent {
                 signals.add(*signal);
             }
-            assert_eq!(signals.ask_for_the_end(stop_signal), want, "{sent:?}");
+            assert_eq!(signals.ask_to_stop(stop_signal), want, "{sent:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A connection to the Engine, of either family, and how it is made and ended.
+//! The socket of a connection to the Engine: connecting, and closing from another thread.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -18,21 +18,27 @@ use crate::deadline::Transport;
 /// A connected socket.
 #[derive(Debug)]
 pub enum Socket {
-    /// Of the file system.
+    /// A Unix socket.
     Unix(UnixStream),
-    /// Of the network.
+    /// A TCP socket.
     Tcp(TcpStream),
 }
 
+/// Evaluates an expression for the stream of either variant.
+macro_rules! with_stream {
+    ($socket:expr, $stream:ident => $result:expr) => {
+        match $socket {
+            Socket::Unix($stream) => $result,
+            Socket::Tcp($stream) => $result,
+        }
+    };
+}
+
 impl Socket {
-    /// Whether nothing has come that was not read, nor the end.
+    /// Whether the peer has neither sent unread bytes nor closed the connection.
     pub(super) fn is_quiet(&self) -> bool {
-        let mut byte = [0];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let peeked = match self {
-            Self::Unix(stream) => recv(stream, &mut byte, flags),
-            Self::Tcp(stream) => recv(stream, &mut byte, flags),
-        };
+        let peeked = with_stream!(self, stream => recv(stream, &mut [0], flags));
         peeked.is_err_and(|error| error == Errno::AGAIN)
     }
 
@@ -44,29 +50,20 @@ impl Socket {
     }
 
     fn shutdown(&self) {
-        // It may be over already.
-        let _ = match self {
-            Self::Unix(stream) => stream.shutdown(Shutdown::Both),
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
-        };
+        // An error means that it is closed already.
+        let _ = with_stream!(self, stream => stream.shutdown(Shutdown::Both));
     }
 }
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.read(buffer),
-            Self::Tcp(stream) => stream.read(buffer),
-        }
+        with_stream!(self, stream => stream.read(buffer))
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.write(bytes),
-            Self::Tcp(stream) => stream.write(bytes),
-        }
+        with_stream!(self, stream => stream.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -76,37 +73,31 @@ impl Write for Socket {
 
 impl Transport for Socket {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.set_read_timeout(timeout),
-            Self::Tcp(stream) => stream.set_read_timeout(timeout),
-        }
+        with_stream!(self, stream => stream.set_read_timeout(timeout))
     }
 
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        match self {
-            Self::Unix(stream) => stream.set_write_timeout(timeout),
-            Self::Tcp(stream) => stream.set_write_timeout(timeout),
-        }
+        with_stream!(self, stream => stream.set_write_timeout(timeout))
     }
 }
 
-/// Ends a connection that another thread reads from. Clones end the same one.
+/// Closes a connection that another thread reads from. Clones share the connection.
 #[derive(Debug, Clone, Default)]
 pub struct Hangup(Arc<Mutex<Option<Socket>>>);
 
 impl Hangup {
-    /// Ends the connection, if there is one; its reader sees its end.
+    /// Closes the connection, if there is one. Its reader gets the end of the stream.
     pub fn hang_up(&self) {
         if let Some(socket) = self.lock().take() {
             socket.shutdown();
         }
     }
 
-    pub(super) fn holds(&self, socket: &Socket) {
+    pub(super) fn attach(&self, socket: &Socket) {
         *self.lock() = socket.try_clone().ok();
     }
 
-    pub(super) fn lets_go(&self) {
+    pub(super) fn detach(&self) {
         *self.lock() = None;
     }
 
@@ -115,15 +106,14 @@ impl Hangup {
     }
 }
 
-/// Connects to a Unix socket within a deadline, which the system does not offer: it waits for as
-/// long as the other side accepts nobody. So a thread waits, one at most.
+/// Connects with a deadline. The system has none for Unix sockets: `connect` blocks until the other
+/// side accepts. So at most one thread waits for it.
 #[derive(Default)]
-pub(super) struct Connecting {
-    waiting: Option<Receiver<io::Result<UnixStream>>>,
+pub(super) struct Connector {
+    pending: Option<Receiver<io::Result<UnixStream>>>,
 }
 
-impl Connecting {
-    /// A new connection to the Engine.
+impl Connector {
     pub(super) fn connect(&mut self, address: &Address, deadline: Instant) -> io::Result<Socket> {
         match address {
             Address::Unix(path) => self.connect_unix(path, deadline).map(Socket::Unix),
@@ -132,23 +122,23 @@ impl Connecting {
     }
 
     fn connect_unix(&mut self, path: &Path, deadline: Instant) -> io::Result<UnixStream> {
-        let waiting = if let Some(waiting) = self.waiting.take() {
-            waiting
+        let pending = if let Some(pending) = self.pending.take() {
+            pending
         } else {
-            let (sender, waiting) = mpsc::sync_channel(1);
+            let (sender, pending) = mpsc::sync_channel(1);
             let path = path.to_owned();
             let connect = move || {
-                // Nobody may wait for it any more.
+                // The receiver may be gone.
                 let _ = sender.send(UnixStream::connect(path));
             };
             let thread = thread::Builder::new().name("connect".into());
             thread.spawn(connect)?;
-            waiting
+            pending
         };
-        match waiting.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        match pending.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => {
-                self.waiting = Some(waiting);
+                self.pending = Some(pending);
                 Err(io::ErrorKind::TimedOut.into())
             }
             Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("no thread connects")),

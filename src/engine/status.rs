@@ -1,26 +1,26 @@
-//! What the listing says of a container's state: `State` and the text `Status`.
+//! The fields `State` and `Status` of a listing.
 //!
-//! The text is the only place where a listing has an exit code (moby `container/state.go`,
-//! `State.String`) and the only hint of when it exited (`units.HumanDuration`).
+//! Only the text `Status` has the exit code (moby `container/state.go`, `State.String`) and the age of
+//! the exit (`units.HumanDuration`).
 
 use std::time::Duration;
 
 /// The seven states of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
-    /// Made, and never started with success.
+    /// Created, and never started successfully.
     Created,
-    /// Its process runs.
+    /// Running.
     Running,
-    /// Its process is frozen.
+    /// Paused.
     Paused,
-    /// Its process ended and the restart policy will start it again.
+    /// Exited, and about to be restarted by its restart policy.
     Restarting,
-    /// It is being removed.
+    /// Being removed.
     Removing,
-    /// Its process ended.
+    /// Exited.
     Exited,
-    /// Its removal failed half-way.
+    /// Partly removed: its removal failed.
     Dead,
 }
 
@@ -36,7 +36,7 @@ impl State {
         Self::Dead,
     ];
 
-    /// The Engine's word for it.
+    /// The Engine's name for the state.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl State {
         }
     }
 
-    /// Reads the Engine's word, Podman's own words included (podman `libpod/define/containerstate.go`).
+    /// Parses the Engine's name, or Podman's own (podman `libpod/define/containerstate.go`).
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word {
@@ -61,7 +61,7 @@ impl State {
         })
     }
 
-    /// Whether its last run is over, for a container that had one.
+    /// Whether the last run is over, if there was one.
     #[must_use]
     pub fn is_over(self) -> bool {
         matches!(
@@ -71,29 +71,28 @@ impl State {
     }
 }
 
-/// How long ago something happened: at least `min`, and less than `max`.
+/// How long ago something happened: at least `min` and less than `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Age {
-    /// Lower bound, inclusive.
+    /// The lower bound, inclusive.
     pub min: Duration,
-    /// Upper bound, exclusive.
+    /// The upper bound, exclusive.
     pub max: Duration,
 }
 
-/// The state and, of a container whose run is over, its exit code and age.
+/// A container's state, with the exit code and age of a run that is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
-    /// `None` if neither text names one of the seven.
+    /// `None` if neither field has a known state.
     pub state: Option<State>,
-    /// Signed: Windows and Podman print codes outside 0–255.
+    /// The exit code. Windows and Podman have codes outside 0–255.
     pub code: Option<i64>,
-    /// How long ago its last run ended or, of one that runs, began. Absent where the text has none
-    /// that is understood.
+    /// How long ago the last run ended, or began if it still runs.
     pub age: Option<Age>,
 }
 
 impl Status {
-    /// Reads the listing's `State` and `Status`; either may be missing or unknown.
+    /// Parses `State` and `Status`. Either may be missing or unknown.
     #[must_use]
     pub fn parse(state: Option<&str>, text: &str) -> Self {
         let ended = ended(text);
@@ -113,7 +112,7 @@ impl Status {
     }
 }
 
-/// The code and the rest of `Exited (N) …` or `Restarting (N) …`.
+/// The exit code of `Exited (N) …` or `Restarting (N) …`, and the rest.
 fn ended(text: &str) -> Option<(i64, &str)> {
     let rest = text
         .strip_prefix("Exited (")
@@ -122,13 +121,13 @@ fn ended(text: &str) -> Option<(i64, &str)> {
     Some((code.parse().ok()?, rest.trim_start()))
 }
 
-/// The age in `Up 5 minutes`, with ` (healthy)` or another remark behind it.
+/// The age in `Up 5 minutes`, which ` (healthy)` or another remark may follow.
 fn up(text: &str) -> Option<Age> {
     let age = text.strip_prefix("Up ")?;
     parse_age(age.split(" (").next()?)
 }
 
-/// The state by the first word of `Status`, for an unknown word in `State`.
+/// The state by the first word of `Status`, if `State` is unknown.
 fn guess_state(text: &str) -> Option<State> {
     Some(match text.split([' ', '(']).next()? {
         "Up" if text.ends_with("(Paused)") => State::Paused,
@@ -142,8 +141,8 @@ fn guess_state(text: &str) -> Option<State> {
     })
 }
 
-/// Reads docker/go-units' `HumanDuration`. Its older versions cut hours off where newer ones round
-/// them, so hours and what is made of them may be half an hour early.
+/// Parses the text of docker/go-units' `HumanDuration`. Old versions truncate hours and new ones round
+/// them, so an age of hours or more may be half an hour less.
 fn parse_age(text: &str) -> Option<Age> {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
@@ -162,7 +161,7 @@ fn parse_age(text: &str) -> Option<Age> {
     }
     let (number, unit) = text.split_once(' ')?;
     let number: u64 = number.parse().ok()?;
-    let (length, early) = match unit {
+    let (length, error) = match unit {
         "second" | "seconds" => (1, 0),
         "minutes" => (MINUTE, 0),
         "hours" => (HOUR, HALF_HOUR),
@@ -173,7 +172,7 @@ fn parse_age(text: &str) -> Option<Age> {
         _ => return None,
     };
     let min = number.checked_mul(length)?;
-    span(min.saturating_sub(early), min.checked_add(length)?)
+    span(min.saturating_sub(error), min.checked_add(length)?)
 }
 
 #[cfg(test)]

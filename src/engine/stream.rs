@@ -1,4 +1,4 @@
-//! The event stream: one endless answer, a JSON object per line.
+//! The event stream: an endless response with one JSON object per line.
 
 use std::time::Instant;
 
@@ -8,18 +8,17 @@ use crate::deadline::Transport;
 use crate::http::{self, Connection, Head};
 use crate::one_line::OneLine;
 
-use super::error::{self, Kind};
+use super::error::{self, EngineErrorKind};
+use super::past_events::seconds;
 use super::{Event, limits};
 
-/// What is asked for. An unknown action is no error to any Engine; Podman says `died` in its
-/// filters (podman `libpod/events`), and `die` in its events.
+/// The types and actions to follow. Engines ignore unknown actions. Podman's filter has `died` (podman
+/// `libpod/events`), and its events have `die`.
 const FILTERS: &str = r#"{"type":["container","network"],"event":["create","attach","connect","disconnect","start","health_status","oom","kill","die","died","stop","destroy","remove","rename","pause","unpause"]}"#;
 
-/// The path of a stream that begins with what was remembered since then, inclusive.
+/// The path of a stream that starts with the past events since this time, inclusive.
 pub(super) fn path(since: Timestamp) -> String {
-    let nanos = since.as_nanosecond();
-    let (seconds, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-    let mut path = format!("/events?since={seconds}.{nanos:09}&filters=");
+    let mut path = format!("/events?since={}&filters=", seconds(since));
     for byte in FILTERS.bytes() {
         match byte {
             b'a'..=b'z' => path.push(char::from(byte)),
@@ -29,107 +28,110 @@ pub(super) fn path(since: Timestamp) -> String {
     path
 }
 
-/// What a stream brings.
+/// An item of the event stream.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Line {
-    /// The Engine has taken the request: from now on nothing is missed.
-    Open,
-    /// An event.
+pub enum StreamItem {
+    /// The Engine accepted the request: no later event is missed.
+    Opened,
+    /// An event of interest.
     Event(Box<Event>),
-    /// What is no event, or too long for one, with the reason.
-    Bad(String),
+    /// A line that is not an event or is too long, with the reason.
+    Invalid(String),
 }
 
-/// Shows `took` the head, and reads lines until the stream ends, which is an error, since it has no end.
+/// Reads the response until it ends, which is an error. `on_head` gets its head, `emit` its items.
 pub(super) fn follow<S: Transport>(
     mut connection: Connection<S>,
     host: &str,
     path: &str,
     deadline: Instant,
-    took: &mut impl FnMut(&Head),
-    tell: &mut impl FnMut(Line),
-) -> Kind {
+    on_head: &mut impl FnMut(&Head),
+    emit: &mut impl FnMut(StreamItem),
+) -> EngineErrorKind {
     let (head, mut body) = match connection.get(host, path, Some(deadline)) {
-        Ok(answer) => answer,
-        Err(error) => return Kind::Http(error),
+        Ok(response) => response,
+        Err(error) => return EngineErrorKind::Http(error),
     };
-    took(&head);
+    on_head(&head);
     if head.status != 200 {
-        return error::refused(&head, body);
+        return error::read_refusal(&head, body);
     }
-    tell(Line::Open);
-    // Silence for hours is normal.
+    emit(StreamItem::Opened);
+    // No event for hours is normal.
     body.set_deadline(None);
-    let mut lines = Lines::default();
+    let mut lines = LineReader::default();
     loop {
         let count = match body.fill() {
-            Ok([]) => return Kind::Http(http::HttpError::Closed { in_response: true }),
+            Ok([]) => return EngineErrorKind::Http(http::HttpError::Closed { in_response: true }),
             Ok(bytes) => {
-                lines.take(bytes, tell);
+                lines.push(bytes, emit);
                 bytes.len()
             }
-            Err(error) => return Kind::Http(error),
+            Err(error) => return EngineErrorKind::Http(error),
         };
         body.consume(count);
     }
 }
 
-/// Puts lines together from pieces of any size.
+/// Assembles lines from pieces of any size.
 #[derive(Debug, Default)]
-pub struct Lines {
-    /// The beginning of a line.
+pub struct LineReader {
+    /// The line so far.
     line: Vec<u8>,
-    /// The line is over the limit; what is left of it is skipped.
-    too_long: bool,
+    /// The line is over the limit, and the rest of it is skipped.
+    is_too_long: bool,
 }
 
-impl Lines {
-    /// Takes the next piece, and tells what the lines bring that end in it.
-    pub fn take(&mut self, mut bytes: &[u8], tell: &mut impl FnMut(Line)) {
+impl LineReader {
+    /// Adds the next piece, and emits the items of the lines that end in it.
+    pub fn push(&mut self, mut bytes: &[u8], emit: &mut impl FnMut(StreamItem)) {
         while !bytes.is_empty() {
             let newline = bytes.iter().position(|byte| *byte == b'\n');
             let piece = &bytes[..newline.unwrap_or(bytes.len())];
             if self.line.len() + piece.len() > limits::EVENT_LINE_BYTES {
-                self.too_long = true;
+                self.is_too_long = true;
                 self.line = Vec::new();
             }
-            if !self.too_long {
+            if !self.is_too_long {
                 self.line.extend_from_slice(piece);
             }
             let Some(newline) = newline else {
                 return;
             };
             bytes = &bytes[newline + 1..];
-            if std::mem::take(&mut self.too_long) {
-                tell(Line::Bad(format!(
+            if std::mem::take(&mut self.is_too_long) {
+                emit(StreamItem::Invalid(format!(
                     "it is longer than the limit of {} bytes",
                     limits::EVENT_LINE_BYTES
                 )));
             } else {
-                parse(&self.line, tell);
+                parse(&self.line, emit);
             }
             self.line.clear();
         }
     }
 
-    /// How many bytes of memory it holds on to.
+    /// The size of the buffer in bytes.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.line.capacity()
     }
 }
 
-fn parse(line: &[u8], tell: &mut impl FnMut(Line)) {
+fn parse(line: &[u8], emit: &mut impl FnMut(StreamItem)) {
     let line = line.trim_ascii();
     if line.is_empty() {
         return;
     }
     match std::str::from_utf8(line) {
-        Err(error) => tell(Line::Bad(error.to_string())),
+        Err(error) => emit(StreamItem::Invalid(error.to_string())),
         Ok(text) => match Event::parse(text) {
-            Ok(Some(event)) => tell(Line::Event(Box::new(event))),
+            Ok(Some(event)) => emit(StreamItem::Event(Box::new(event))),
             Ok(None) => {}
-            Err(why) => tell(Line::Bad(OneLine::new(&why).to_string())),
+            Err(error) => {
+                let reason = error.to_string();
+                emit(StreamItem::Invalid(OneLine::new(&reason).to_string()));
+            }
         },
     }
 }
@@ -140,13 +142,13 @@ mod tests {
 
     fn lines(pieces: &[&[u8]]) -> Vec<String> {
         let mut all = Vec::new();
-        let mut lines = Lines::default();
+        let mut lines = LineReader::default();
         for piece in pieces {
-            lines.take(piece, &mut |line| {
+            lines.push(piece, &mut |line| {
                 all.push(match line {
-                    Line::Open => "open".to_owned(),
-                    Line::Event(event) => event.id,
-                    Line::Bad(why) => format!("bad: {why}"),
+                    StreamItem::Opened => "open".to_owned(),
+                    StreamItem::Event(event) => event.id,
+                    StreamItem::Invalid(why) => format!("bad: {why}"),
                 });
             });
         }
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_has_the_time_to_the_nanosecond() {
+    fn the_path_has_nanoseconds() {
         let since = Timestamp::from_nanosecond(1_795_336_842_015_241_720).unwrap();
         let path = path(since);
         assert!(
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_whole_however_they_are_cut() {
+    fn lines_are_assembled_from_pieces_of_any_size() {
         let text = format!("{}\n\r\n{}\n", event("a", 0), event("b", 0));
         for size in 1..text.len() {
             let pieces: Vec<_> = text.as_bytes().chunks(size).collect();
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_bad_is_told_and_the_next_line_is_read() {
+    fn an_invalid_line_is_reported_and_the_next_is_read() {
         let limit = limits::EVENT_LINE_BYTES;
         let fits = event("fits", limit - event("fits", 0).len());
         let text = format!(

@@ -1,4 +1,4 @@
-//! Values of the Engine's JSON, read with patience: what is of another type or too long is absent.
+//! Lenient access to the Engine's JSON: a value that has the wrong type or is too long is absent.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,16 +13,16 @@ use serde_json::value::RawValue;
 use super::limits;
 use crate::labels::keys;
 
-/// Docker labels, sorted by the bytes of their keys, as far as they are taken: no value is longer than
-/// [`limits::LABEL_BYTES`], and all together have no more than [`limits::LABELS_BYTES`].
+/// Docker labels in byte order of their keys, within [`limits::LABEL_BYTES`] for a value and
+/// [`limits::LABELS_BYTES`] in total.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Labels {
-    pub(super) taken: BTreeMap<String, String>,
+    pub(super) kept: BTreeMap<String, String>,
     pub(super) left_out: usize,
 }
 
 impl Labels {
-    /// How many more there are.
+    /// The number of labels beyond the limits.
     #[must_use]
     pub fn left_out(&self) -> usize {
         self.left_out
@@ -33,41 +33,41 @@ impl Deref for Labels {
     type Target = BTreeMap<String, String>;
 
     fn deref(&self) -> &Self::Target {
-        &self.taken
+        &self.kept
     }
 }
 
 impl FromIterator<(String, String)> for Labels {
     fn from_iter<T: IntoIterator<Item = (String, String)>>(labels: T) -> Self {
         Self {
-            taken: labels.into_iter().collect(),
+            kept: labels.into_iter().collect(),
             left_out: 0,
         }
     }
 }
 
-/// A JSON string, borrowed where it has no escapes; absent if it is too long.
+/// A JSON string within [`limits::TEXT_BYTES`]. It is borrowed if it has no escapes.
 pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    text_within(raw, limits::TEXT_BYTES)
+    text_up_to(raw, limits::TEXT_BYTES)
 }
 
-/// Whether it is a string that is too long for [`text`].
+/// Whether this is a string that is too long for [`text`].
 pub(super) fn is_long_text(raw: &RawValue) -> bool {
     raw.get().len() > limits::TEXT_BYTES && raw.get().starts_with('"')
 }
 
-pub(super) fn text_within(raw: &RawValue, most: usize) -> Option<Cow<'_, str>> {
+pub(super) fn text_up_to(raw: &RawValue, max_bytes: usize) -> Option<Cow<'_, str>> {
     #[derive(serde::Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    if raw.get().len() > most {
+    struct JsonString<'a>(#[serde(borrow)] Cow<'a, str>);
+    if raw.get().len() > max_bytes {
         return None;
     }
-    let text: Option<Text<'_>> = serde_json::from_str(raw.get()).ok();
-    text.map(|Text(text)| text)
+    let text: Option<JsonString<'_>> = serde_json::from_str(raw.get()).ok();
+    text.map(|JsonString(text)| text)
 }
 
-/// Refuses a JSON text that is a string where something else is wanted. The error of `serde_json`
-/// would quote the whole of it, however long it is.
+/// Fails if the JSON is a string where another type is needed. The error of `serde_json` would quote
+/// all of it, however long.
 pub(super) fn refuse_string(text: &str) -> serde_json::Result<()> {
     if text.trim_ascii_start().starts_with('"') {
         return Err(serde_json::Error::custom("it is a string"));
@@ -75,10 +75,10 @@ pub(super) fn refuse_string(text: &str) -> serde_json::Result<()> {
     Ok(())
 }
 
-/// The values of these keys of an object, of each key the last; all others are skipped.
+/// The values of these keys of an object. Of a repeated key the last one counts.
 ///
 /// # Errors
-/// If it is not a JSON object.
+/// If the text is not a JSON object.
 pub(super) fn fields<'a, const N: usize>(
     text: &'a str,
     keys: [&str; N],
@@ -119,7 +119,7 @@ impl<'de, const N: usize> Visitor<'de> for Fields<'_, N> {
     }
 }
 
-/// The same of a value inside, which may be anything.
+/// The same for a nested value of any type.
 pub(super) fn fields_of<'a, const N: usize>(
     raw: Option<&'a RawValue>,
     keys: [&str; N],
@@ -128,80 +128,65 @@ pub(super) fn fields_of<'a, const N: usize>(
     fields.unwrap_or([None; N])
 }
 
-/// A number or a truth value.
+/// A number or a boolean.
 pub(super) fn scalar<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
     let text = raw?.get();
     refuse_string(text).ok()?;
     serde_json::from_str(text).ok()
 }
 
-/// The labels of an object, as far as they are taken.
+/// The labels of an object, within the limits.
 pub(super) fn labels(raw: Option<&RawValue>) -> Labels {
-    let mut labels = Bounded::default();
-    for_each_value(raw, |key, value| labels.insert(key, value));
+    let mut labels = BoundedLabels::default();
+    for_each_field(raw, |key, value| labels.insert(key, value));
     labels.labels
 }
 
-/// Labels within the [`limits`], while they are read.
+/// Collects labels within the [`limits`].
 #[derive(Debug, Default)]
-pub(super) struct Bounded {
+pub(super) struct BoundedLabels {
     pub(super) labels: Labels,
     bytes: usize,
 }
 
-impl Bounded {
-    /// Takes in a label. What is no text is none.
+impl BoundedLabels {
+    /// Adds a label. A value that is not a string is skipped.
     pub(super) fn insert(&mut self, key: String, raw: &RawValue) {
+        // A byte takes up to six as JSON: `\u0001`.
+        let max_bytes = 6 * limits::LABEL_BYTES + 2;
+        let value = text_up_to(raw, max_bytes);
+        let is_too_long = match &value {
+            Some(value) => value.len() > limits::LABEL_BYTES,
+            None => raw.get().len() > max_bytes && is_long_text(raw),
+        };
         let is_one_of = |keys: &[&str]| keys.contains(&key.as_str());
         let hides = is_one_of(&keys::HIDE_ATTRIBUTES);
-        match LabelValue::of(raw) {
-            LabelValue::NoText => {}
-            LabelValue::Text(value) if hides || is_one_of(&keys::ALL) => {
-                self.labels.taken.insert(key, value.into_owned());
-            }
-            LabelValue::Text(value) => {
-                let bytes = self.bytes + key.len() + value.len() + limits::LABEL_PLACE;
-                if bytes <= limits::LABELS_BYTES {
-                    self.bytes = bytes;
-                    self.labels.taken.insert(key, value.into_owned());
+        let is_needed = hides || is_one_of(&keys::ALL);
+        match value.filter(|_| !is_too_long) {
+            Some(value) => {
+                let size = key.len() + value.len() + limits::LABEL_OVERHEAD_BYTES;
+                let bytes = if is_needed { 0 } else { size };
+                if self.bytes + bytes <= limits::LABELS_BYTES {
+                    self.bytes += bytes;
+                    self.labels.kept.insert(key, value.into_owned());
                 } else {
                     self.labels.left_out += 1;
                 }
             }
-            LabelValue::TooLong => {
+            None if is_too_long => {
                 self.labels.left_out += 1;
                 if hides {
-                    // That there is one must be known.
-                    self.labels.taken.insert(key, String::new());
+                    // Its presence matters, even without the value.
+                    self.labels.kept.insert(key, String::new());
                 }
             }
+            None => {}
         }
     }
 }
 
-/// The value of a label.
-enum LabelValue<'a> {
-    /// It is no text, so it is no label.
-    NoText,
-    TooLong,
-    Text(Cow<'a, str>),
-}
-
-impl<'a> LabelValue<'a> {
-    fn of(raw: &'a RawValue) -> Self {
-        // One byte is six at most, as in `\u0001`.
-        let most = 6 * limits::LABEL_BYTES + 2;
-        match text_within(raw, most) {
-            Some(text) if text.len() <= limits::LABEL_BYTES => Self::Text(text),
-            Some(_) => Self::TooLong,
-            None if raw.get().len() > most && is_long_text(raw) => Self::TooLong,
-            None => Self::NoText,
-        }
-    }
-}
-
-/// Calls `take` with each key of an object and its value.
-pub(super) fn for_each_value(raw: Option<&RawValue>, take: impl FnMut(String, &RawValue)) {
+/// Calls `take` with each key and value of an object.
+pub(super) fn for_each_field(raw: Option<&RawValue>, take: impl FnMut(String, &RawValue)) {
     struct Each<F>(F);
 
     impl<'de, F: FnMut(String, &RawValue)> Visitor<'de> for Each<F> {
@@ -221,7 +206,7 @@ pub(super) fn for_each_value(raw: Option<&RawValue>, take: impl FnMut(String, &R
 
     if let Some(raw) = raw.filter(|raw| refuse_string(raw.get()).is_ok()) {
         let mut deserializer = serde_json::Deserializer::from_str(raw.get());
-        // What is no object has none.
+        // A value that is not an object has no fields.
         let _ = deserializer.deserialize_map(Each(take));
     }
 }

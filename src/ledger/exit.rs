@@ -99,7 +99,7 @@ impl RunEvents {
     /// was.
     fn stop_request(&self, code: Option<i64>, stop_signal: u8) -> StopRequest {
         let led_to = |signal: u8| code == Some(128 + i64::from(signal));
-        let stopped = self.signals.ask_for_the_end(stop_signal)
+        let stopped = self.signals.ask_to_stop(stop_signal)
             || (self.has_hidden_signal && (led_to(SIGKILL) || led_to(stop_signal)));
         match (stopped, self.unhealthy) {
             (false, _) => StopRequest::None,

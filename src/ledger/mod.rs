@@ -29,7 +29,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cgroup::Layout;
-use crate::engine::{Action, Event, Inspected, Listed, SAME_CLOCK, State};
+use crate::engine::{Action, CLOCK_TOLERANCE, Event, Inspected, Listed, State};
 use crate::labels::Filter;
 
 use container::Presence;
@@ -221,7 +221,7 @@ impl Ledger {
         let states = std::mem::take(&mut self.states);
         let mut pending = PendingInspects::default();
         let sequence = self.assign_sequence(containers);
-        let answered = shift(times.answered.engine, SAME_CLOCK);
+        let answered = shift(times.answered.engine, CLOCK_TOLERANCE);
         for (listed, sequence) in containers.iter().zip(sequence) {
             // Copies the id only for a new container.
             let container = match self.containers.get_mut(&listed.id) {
@@ -315,7 +315,7 @@ impl Ledger {
             container.creation.sequence = self.last_sequence;
             container.creation.first_event = Some(event.time);
         }
-        let latest = shift(now.engine, SAME_CLOCK);
+        let latest = shift(now.engine, CLOCK_TOLERANCE);
         container.runs.forget_order_if_clock_went_back(latest);
         container.describe_from_event(event, &mut self.interner);
         let has_all_labels = matches!(event.action, Action::Create | Action::Start);

@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_page_has_the_time_of_the_engine() {
-        let engine = Clock::that_is_ahead(5 * 3600 * 1000);
+        let engine = Clock::ahead_by(5 * 3600 * 1000);
         let snapshot = Arc::new(Snapshot {
             clock: engine.clone(),
             ..Snapshot::default()

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use docker_exit_exporter::collector::core::{self, Core, Count, Effect};
+use docker_exit_exporter::collector::core::{self, Core, Effect, EngineRequest, MetricUpdate};
 use docker_exit_exporter::config::Config;
 use docker_exit_exporter::engine::{
-    Error, Event, Identity, Info, Inspect, Kind, Line, Lines, Listing, Remembered,
+    EngineError, EngineErrorKind, Event, Identity, Info, Inspect, LineReader, Listing, PastEvents,
+    StreamItem,
 };
 use docker_exit_exporter::exposition::{Renderer, SharedText};
 use docker_exit_exporter::ledger::{self, Entry, ExitReport};
@@ -21,7 +22,7 @@ use super::subject::{Answer, Counted, Message, Now, Outcome, Request, Series, Su
 /// The core, and what it has reported.
 pub(crate) struct Adapter {
     core: Core,
-    lines: Lines,
+    lines: LineReader,
     identity: Identity,
     counted: Vec<Counted>,
     lost: u64,
@@ -49,7 +50,7 @@ impl Adapter {
         Self {
             core: Core::new(&config, setting.queue, render::timestamp(-setting.apart)),
             error: SignedDuration::from_secs(if setting.apart == 0 { 0 } else { 3 }),
-            lines: Lines::default(),
+            lines: LineReader::default(),
             identity: Identity {
                 server: server.to_owned(),
                 api_version: "1.51".to_owned(),
@@ -77,22 +78,25 @@ impl Adapter {
         while let Some(message) = messages.pop_front() {
             for effect in self.core.step(now, message) {
                 match effect {
-                    Effect::List(_) => requests.push(Request::List),
-                    Effect::Inspect(id, within) => {
+                    Effect::Request(EngineRequest::List(_)) => requests.push(Request::List),
+                    Effect::Request(EngineRequest::Inspect(id, within)) => {
                         requests.push(Request::Inspect(id.into(), within));
                     }
-                    Effect::Info => requests.push(Request::Info),
-                    Effect::Remembered(_) => requests.push(Request::Remembered),
-                    Effect::Follow(since) => {
-                        self.lines = Lines::default();
+                    Effect::Request(EngineRequest::Info) => requests.push(Request::Info),
+                    Effect::Request(EngineRequest::PastEvents(_)) => {
+                        requests.push(Request::Remembered);
+                    }
+                    Effect::OpenStream(since) => {
+                        self.lines = LineReader::default();
                         requests.push(Request::Follow { since });
                     }
-                    Effect::HangUp => {
-                        let kind = Kind::Http(docker_exit_exporter::http::HttpError::Closed {
-                            in_response: true,
-                        });
+                    Effect::CloseStream => {
+                        let kind =
+                            EngineErrorKind::Http(docker_exit_exporter::http::HttpError::Closed {
+                                in_response: true,
+                            });
                         let path = "/events".to_owned();
-                        messages.push_back(core::Message::Closed(Error { path, kind }));
+                        messages.push_back(core::Message::StreamClosed(EngineError { path, kind }));
                     }
                     Effect::Publish => {
                         let (text, _) = self.core.render(now, &mut self.renderer, &mut self.rows);
@@ -104,11 +108,11 @@ impl Adapter {
                         tell(now, &report.exit);
                         self.counted.push(counted(&report));
                     }
-                    Effect::Count(Count::Lost(count)) => {
+                    Effect::Measure(MetricUpdate::Lost(count)) => {
                         tell(now, &format_args!("lost {count}"));
                         self.lost += count;
                     }
-                    Effect::Log(..) | Effect::Count(_) => {}
+                    Effect::Log(..) | Effect::Measure(_) => {}
                 }
             }
         }
@@ -136,7 +140,7 @@ fn parsed<A, T, E: std::fmt::Debug>(
     answer: Answer<A>,
     path: &str,
     parse: impl FnOnce(A) -> Result<T, E>,
-) -> Result<T, Error> {
+) -> Result<T, EngineError> {
     let parsed = |text| parse(text).expect("the model writes JSON");
     answer
         .result
@@ -148,16 +152,16 @@ impl Subject for Adapter {
     fn step(&mut self, now: Now, message: Message) -> Vec<Request> {
         let message = match message {
             Message::Tick => core::Message::Tick,
-            Message::Opened => core::Message::Stream(Line::Open),
+            Message::Opened => core::Message::StreamItem(StreamItem::Opened),
             Message::Line(bytes) => {
                 let mut all = Vec::new();
-                self.lines.take(&bytes, &mut |line| all.push(line));
-                let steps = all.into_iter().map(core::Message::Stream);
+                self.lines.push(&bytes, &mut |line| all.push(line));
+                let steps = all.into_iter().map(core::Message::StreamItem);
                 return steps
                     .flat_map(|line| self.take(self.at(now), line))
                     .collect();
             }
-            Message::Closed(failure) => core::Message::Closed(failure.error("/events")),
+            Message::Closed(failure) => core::Message::StreamClosed(failure.error("/events")),
             Message::Listed(answer) => {
                 let asked = self.at(answer.asked);
                 let identity = self.identity.clone();
@@ -184,9 +188,9 @@ impl Subject for Adapter {
             ),
             Message::Remembered(answer) => {
                 let result = parsed(answer, "/events", |body: Vec<u8>| {
-                    Ok::<_, ()>(Remembered::parse(&body))
+                    Ok::<_, ()>(PastEvents::parse(&body))
                 });
-                core::Message::Remembered(result)
+                core::Message::PastEvents(result)
             }
         };
         self.take(self.at(now), message)

@@ -92,7 +92,7 @@ impl<S: Subject> Driver<'_, S> {
 
     /// The same within 10 s.
     pub(super) fn reach_soon(&mut self, most: Nanos) -> (Nanos, Nanos, Result<(), Failure>) {
-        let longest = self.now + nanos(limits::INSPECT);
+        let longest = self.now + nanos(limits::REQUEST_TIMEOUT);
         let (comes, moment, result) = self.reach(MS, most);
         if comes > longest {
             return (longest, moment, Err(Failure::TimedOut));
@@ -104,7 +104,7 @@ impl<S: Subject> Driver<'_, S> {
         let now = self.now;
         let takes = at(&self.network.slow_listings, now).map_or(20 * MS, |span| span.by);
         let (comes, moment, result) = self.reach(takes.min(2 * MS).max(takes - SECOND), takes);
-        let longest = nanos(limits::LISTING);
+        let longest = nanos(limits::LISTING_TIMEOUT);
         if comes - now > longest {
             return (now + longest, None, Err(Failure::TimedOut));
         }

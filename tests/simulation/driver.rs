@@ -353,12 +353,12 @@ impl<S: Subject> Driver<'_, S> {
 
     /// Takes note of the Engine's clock.
     fn learn_date(&mut self, date: Option<Timestamp>, asked: Nanos) {
-        const SAME_CLOCK: Nanos = 3 * SECOND;
+        const CLOCK_TOLERANCE: Nanos = 3 * SECOND;
         let Some(date) = date.map(render::nanos) else {
             return;
         };
         let (asked, now) = (self.own(asked), self.own(self.now));
-        let is_same = asked - SAME_CLOCK <= date && date <= now + SAME_CLOCK;
+        let is_same = asked - CLOCK_TOLERANCE <= date && date <= now + CLOCK_TOLERANCE;
         // What is known holds as long as it can: the answer may have waited for the process.
         let known = date - self.ahead;
         let holds = asked - 3 * SECOND <= known && known <= now + 3 * SECOND;

@@ -132,7 +132,7 @@ impl<S: Subject> Driver<'_, S> {
             return;
         }
         if let Some(wait) = at(&self.network.waits, now) {
-            let longest = now + nanos(limits::INSPECT);
+            let longest = now + nanos(limits::REQUEST_TIMEOUT);
             let (comes, item) = if wait.to < longest {
                 (wait.to + MS, Item::Opens(since))
             } else {

@@ -48,7 +48,7 @@ pub(crate) enum Message {
     Tick,
     /// The Engine has taken the request for its events.
     Opened,
-    /// Bytes of the stream: one line with its end. They go through `engine::Lines`.
+    /// Bytes of the stream: one line with its end. They go through `engine::LineReader`.
     Line(Vec<u8>),
     /// The stream ended, or could not be opened.
     Closed(Failure),
@@ -82,18 +82,20 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// The same as the client's error.
-    pub(crate) fn error(self, path: &str) -> engine::Error {
+    pub(crate) fn error(self, path: &str) -> engine::EngineError {
         let kind = match self {
-            Self::Unreachable => engine::Kind::Unreachable {
-                why: "there is no Docker".to_owned(),
-                denied: false,
+            Self::Unreachable => engine::EngineErrorKind::Unreachable {
+                message: "there is no Docker".to_owned(),
+                cause: std::io::ErrorKind::ConnectionRefused.into(),
             },
-            Self::Closed => engine::Kind::Http(http::HttpError::Closed { in_response: true }),
-            Self::TimedOut => engine::Kind::Http(http::HttpError::DeadlinePassed),
-            Self::Refused(status, message) => engine::Kind::Refused { status, message },
+            Self::Closed => {
+                engine::EngineErrorKind::Http(http::HttpError::Closed { in_response: true })
+            }
+            Self::TimedOut => engine::EngineErrorKind::Http(http::HttpError::DeadlinePassed),
+            Self::Refused(status, message) => engine::EngineErrorKind::Refused { status, message },
         };
         let path = path.to_owned();
-        engine::Error { path, kind }
+        engine::EngineError { path, kind }
     }
 }
 

@@ -1,12 +1,13 @@
-//! What decides: a pure step from a message to what is to be done about it. No clock, no socket.
+//! The pure step from a message to its effects. No clock, no socket.
 //!
-//! Messages are what the Engine says, each with the time at which it came, and the mere passing of
-//! time. Effects are what is to be asked, published, logged and counted. When to ask again, when to
-//! publish, and when what is known is too old, is decided here.
+//! Messages are the Engine's responses and events with their time of arrival, and the passing of
+//! time. Effects are what to request, publish, log and measure.
 
-mod answers;
+mod messages;
 mod publishing;
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,347 +15,362 @@ use log::Level;
 
 use crate::config::Config;
 use crate::engine::{
-    Action, Complaint, EngineInfo, Error, Info, Inspect, Line, Listing, Remembered,
+    Action, EngineError, EngineInfo, EngineResult, ErrorClass, Info, Inspect, Listing, PastEvents,
+    StreamItem,
 };
 use crate::ledger::{ExitReport, Ledger, Now};
 
-use super::inspects::Inspects;
-use super::log_line::Topics;
+use super::inspects::InspectQueue;
+use super::log_line::LogTopic;
 pub use super::stream::ENGINE_QUEUE;
-use super::stream::{Ask, Stream};
+use super::stream::{EventStream, StreamRequest};
 
-/// A process that was stopped for a while reports nothing for so long: what it missed comes first.
-const AWAKE: Duration = Duration::from_secs(5);
+/// After its process was suspended the core reports no exits for this time: it first reads what it
+/// missed.
+const RESUME_DELAY: Duration = Duration::from_secs(5);
 
-/// One inspect may take so long; it is tried again.
-const INSPECT_WITHIN: Duration = Duration::from_secs(3);
+/// The timeout of one inspect. It is retried.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What comes to the core.
+/// The past events that Podman is asked for. It keeps them for ever.
+const PODMAN_PAST_WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+/// An input of the core.
 #[derive(Debug)]
 pub enum Message {
     /// Time has passed.
     Tick,
-    /// The stream of events brings this.
-    Stream(Line),
-    /// The stream of events is gone.
-    Closed(Error),
-    /// A listing that was asked for then was answered.
-    Listed(Now, Result<Listing, Error>),
-    /// An inspect of this container that was asked for then was answered.
-    Inspected(Box<str>, Now, Result<Inspect, Error>),
-    /// `/info` was answered; with the user that owns the Engine's socket.
-    Info(Result<Info, Error>, Option<u32>),
-    /// The Engine has told what it remembers.
-    Remembered(Result<Remembered, Error>),
-    /// A scrape has taken the text of this revision of the counters.
-    Shown(u64),
+    /// An item of the event stream.
+    StreamItem(StreamItem),
+    /// The event stream is closed.
+    StreamClosed(EngineError),
+    /// The response to a listing that was requested at this time.
+    Listed(Now, EngineResult<Listing>),
+    /// The response to an inspect of this container that was requested at this time.
+    Inspected(Box<str>, Now, EngineResult<Inspect>),
+    /// The response to `/info`, and the user id that owns the Engine's socket.
+    Info(EngineResult<Info>, Option<u32>),
+    /// The Engine's past events.
+    PastEvents(EngineResult<PastEvents>),
+    /// A scrape was served the text with this revision of the counters.
+    Scraped(u64),
 }
 
-/// What is to be done.
+/// An output of the core.
 #[derive(Debug)]
 pub enum Effect {
-    /// To list the containers, into this buffer.
-    List(Vec<u8>),
-    /// To inspect a container within so long.
-    Inspect(Box<str>, Duration),
-    /// To ask for `/info`.
-    Info,
-    /// To ask for what the Engine remembers of its events since then, of all types.
-    Remembered(Timestamp),
-    /// To open a stream of events that begins with what was remembered since then.
-    Follow(Timestamp),
-    /// To end the stream of events.
-    HangUp,
-    /// To publish what is known.
+    /// Send a request.
+    Request(EngineRequest),
+    /// Open an event stream that starts with the past events since this time.
+    OpenStream(Timestamp),
+    /// Close the event stream.
+    CloseStream,
+    /// Publish a new text.
     Publish,
-    /// To log an exit, which is counted now.
+    /// Log an exit, which is counted now.
     Report(Box<ExitReport>),
-    /// To log a line.
+    /// Log a line.
     Log(Level, String),
-    /// To count or measure something.
-    Count(Count),
+    /// Update a metric of the exporter itself.
+    Measure(MetricUpdate),
 }
 
-/// What the exporter counts and measures of itself.
+/// A request to the Engine.
+#[derive(Debug)]
+pub enum EngineRequest {
+    /// List the containers. The response goes into this buffer.
+    List(Vec<u8>),
+    /// Inspect a container, with this timeout.
+    Inspect(Box<str>, Duration),
+    /// Get `/info`.
+    Info,
+    /// Get the past events of all types since this time.
+    PastEvents(Timestamp),
+}
+
+/// A change of the exporter's own metrics.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Count {
-    /// A collection that worked, or did not, and took so long.
+pub enum MetricUpdate {
+    /// A collection: whether it succeeded, and how long it took.
     Collection(bool, Duration),
-    /// When the last one that worked was answered.
+    /// The time of the last successful collection.
     LastCollection(Timestamp),
     /// An event.
     Event(Action),
-    /// Runs that ended unseen, or a gap that may have hidden some.
+    /// Runs that ended unseen, or one for a gap that may have hidden some.
     Lost(u64),
-    /// Whether events come in.
+    /// Whether the event stream is open.
     StreamUp(bool),
-    /// How many workloads there are, and how many containers were not counted in all.
+    /// The number of workloads, and the total of containers that were not counted.
     Workloads(usize, u64),
-    /// Docker labels that series lack.
+    /// Docker labels that were left out of series.
     LabelsLeftOut(u64),
 }
 
-/// The state of the collector.
+/// The state of the collector. All times of type [`Duration`] are uptimes.
 #[derive(Debug)]
 pub struct Core {
     ledger: Ledger,
     engine: EngineInfo,
     info: InfoState,
-    stream: Stream,
-    inspects: Inspects,
-    topics: Topics,
+    stream: EventStream,
+    inspects: InspectQueue,
+    /// The problems that have been logged.
+    logged: HashSet<LogTopic>,
     interval: Duration,
-    /// When the next listing is due.
-    list_at: Duration,
-    /// When the listing that is under way was asked for.
-    listing: Option<Now>,
-    /// Another is due as soon as that is answered.
-    list_again: bool,
-    buffer: Vec<u8>,
-    /// How long the last listing was.
+    next_listing_at: Duration,
+    /// When the listing in flight was requested.
+    listing_sent_at: Option<Now>,
+    /// List again as soon as the listing in flight is answered.
+    is_relisting_wanted: bool,
+    listing_buffer: Vec<u8>,
+    /// The size of the last listing.
     listing_bytes: usize,
-    last_success: Option<Now>,
+    /// The time of the last successful listing.
+    last_listing_at: Option<Now>,
     outage: Option<Outage>,
-    /// When the first listing worked, since the start or the last outage.
+    /// The time of the first successful listing since the start or the last outage.
     up_since: Option<Timestamp>,
-    /// The ledger's lost runs that are counted.
-    lost: u64,
-    /// The ledger's labels left out that are counted.
-    left_out: u64,
+    /// The lost runs and the left out labels of the ledger that are already in the metrics.
+    reported_lost: u64,
+    reported_left_out: u64,
     publish_at: Option<Duration>,
-    /// The next text is not published before then.
-    rest_until: Duration,
+    earliest_publish_at: Duration,
     report_at: Option<Duration>,
-    quiet_until: Duration,
-    /// When the last inspect was answered, or was first waited for.
-    progress: Option<Duration>,
-    /// The first text has been published that has containers in it.
-    complete: bool,
+    reports_paused_until: Duration,
+    /// When the last inspect was answered, or when the first text began to wait for one.
+    last_inspect_at: Option<Duration>,
+    /// A text with containers has been published.
+    is_complete: bool,
+    /// What the last text was rendered from: up, fresh, the Engine, and the ledger's revision.
     rendered: Option<(bool, bool, EngineInfo, u64)>,
     effects: Vec<Effect>,
 }
 
-/// Whether `/info` is known.
+/// The state of the request for `/info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InfoState {
-    /// It is to be asked for at this uptime.
+    /// Due at this uptime.
     Due(Duration),
-    /// It is to be asked for as soon as the Engine answers.
+    /// Due after the next successful listing.
     DueWhenUp,
-    Asked,
-    /// It is known, or refused for good.
+    InFlight,
+    /// Answered, or refused for good.
     Settled,
 }
 
-/// A time without a listing that worked.
+/// A period without a successful listing.
 #[derive(Debug)]
 struct Outage {
     since: Now,
-    /// What the last listing failed by.
-    why: String,
-    /// What was said of it, so that nothing is said twice.
-    said: Vec<Complaint>,
+    /// The error of the last listing.
+    error: Arc<EngineError>,
+    /// The errors that have been logged. Each class is logged once.
+    logged: Vec<ErrorClass>,
 }
 
 impl Core {
-    /// A core that has not asked for anything yet, of an exporter that started then. The Engine keeps
-    /// `queue` events for a reader that is slow: [`ENGINE_QUEUE`].
+    /// The core of an exporter that started at this time. `engine_queue` is the number of events that
+    /// the Engine keeps for a slow reader: [`ENGINE_QUEUE`].
     #[must_use]
-    pub fn new(config: &Config, queue: usize, started: Timestamp) -> Self {
+    pub fn new(config: &Config, engine_queue: usize, started: Timestamp) -> Self {
         let filter = config.container_labels.clone();
         Self {
             ledger: Ledger::new(filter, config.retention, started),
             engine: EngineInfo::default(),
             info: InfoState::Due(Duration::ZERO),
-            stream: Stream::new(config.events, queue, started),
-            inspects: Inspects::default(),
-            topics: Topics::default(),
+            stream: EventStream::new(config.events, engine_queue, started),
+            inspects: InspectQueue::default(),
+            logged: HashSet::new(),
             interval: config.interval,
-            list_at: Duration::ZERO,
-            listing: None,
-            list_again: false,
-            buffer: Vec::new(),
+            next_listing_at: Duration::ZERO,
+            listing_sent_at: None,
+            is_relisting_wanted: false,
+            listing_buffer: Vec::new(),
             listing_bytes: 0,
-            last_success: None,
+            last_listing_at: None,
             outage: None,
             up_since: None,
-            lost: 0,
-            left_out: 0,
+            reported_lost: 0,
+            reported_left_out: 0,
             publish_at: None,
-            rest_until: Duration::ZERO,
+            earliest_publish_at: Duration::ZERO,
             report_at: None,
-            quiet_until: Duration::ZERO,
-            progress: None,
-            complete: false,
+            reports_paused_until: Duration::ZERO,
+            last_inspect_at: None,
+            is_complete: false,
             rendered: None,
             effects: Vec::new(),
         }
     }
 
-    /// Takes in a message at this moment; returns what is to be done, in order.
+    /// Handles a message. Returns its effects, in order.
     pub fn step(&mut self, now: Now, message: Message) -> Vec<Effect> {
         if self.stream.note_alive(now) {
-            self.quiet_until = now.uptime + AWAKE;
+            self.reports_paused_until = now.uptime + RESUME_DELAY;
         }
         match message {
             Message::Tick => {}
-            Message::Stream(line) => self.take_line(now, line),
-            Message::Closed(error) => self.take_end_of_stream(now, &error),
-            Message::Listed(asked, result) => self.take_listing(now, asked, result),
-            Message::Inspected(id, asked, result) => self.take_inspect(now, &id, asked, result),
-            Message::Info(result, owner) => self.take_info(now, result, owner),
-            Message::Remembered(result) => self.take_remembered(now, result),
-            Message::Shown(revision) => {
+            Message::StreamItem(item) => self.handle_stream_item(now, item),
+            Message::StreamClosed(error) => self.handle_stream_closed(now, &error),
+            Message::Listed(sent, result) => self.handle_listing(now, sent, result),
+            Message::Inspected(id, sent, result) => self.handle_inspect(now, &id, sent, result),
+            Message::Info(result, owner) => self.handle_info(now, result, owner),
+            Message::PastEvents(result) => self.handle_past_events(now, result),
+            Message::Scraped(revision) => {
                 self.ledger.mark_scraped(revision);
                 self.publish_soon(now);
             }
         }
-        self.ask(now);
+        self.send_due_requests(now);
         self.report(now);
         std::mem::take(&mut self.effects)
     }
 
-    /// The uptime at which a [`Message::Tick`] is wanted, if nothing else comes before.
+    /// The uptime at which the core needs a [`Message::Tick`], if no other message comes before.
     #[must_use]
     pub fn wake_at(&self) -> Duration {
-        let list = if self.listing.is_some() || self.is_explaining() {
+        let listing_at = if self.listing_sent_at.is_some() || self.is_inspecting_first_listing() {
             Duration::MAX
         } else {
-            self.list_at
+            self.next_listing_at
         };
-        let info = match self.info {
+        let info_at = match self.info {
             InfoState::Due(at) => Some(at),
-            InfoState::DueWhenUp | InfoState::Asked | InfoState::Settled => None,
+            InfoState::DueWhenUp | InfoState::InFlight | InfoState::Settled => None,
         };
-        // Once a text is due, that is what is waited for.
-        let shows = self.shows_containers() && self.publish_at.is_none();
-        let stale = self.stale_at().filter(|_| shows);
+        // A text that is due will leave stale containers out.
+        let shows_containers = self.shows_containers() && self.publish_at.is_none();
+        let stale_at = self.stale_at().filter(|_| shows_containers);
         let all = [
-            Some(list),
-            info,
+            info_at,
             self.stream.wake_at(),
             self.inspects.wake_at(),
             self.ledger.next_expiry(),
-            stale,
+            stale_at,
             self.publish_at,
             self.report_at,
         ];
-        all.into_iter().flatten().min().unwrap_or(list)
+        all.into_iter().flatten().fold(listing_at, Duration::min)
     }
 
-    /// Says that no events will come, whatever was configured.
-    pub fn ignore_events(&mut self) {
-        self.stream = Stream::new(false, ENGINE_QUEUE, Timestamp::UNIX_EPOCH);
+    /// Switches events off, whatever the configuration says.
+    pub fn disable_events(&mut self) {
+        self.stream = EventStream::new(false, ENGINE_QUEUE, Timestamp::UNIX_EPOCH);
     }
 
-    /// What is known of containers.
+    /// The known containers and exits.
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
-    /// Whether the first collection is over: the containers are listed, and those inspected and
-    /// explained that were to be.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.complete
-    }
-
-    /// Whether a listing has worked.
+    /// Whether the first collection is over: a listing has succeeded, and its containers are inspected
+    /// and published.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.last_success.is_some() && self.complete
+        self.last_listing_at.is_some() && self.is_complete
     }
 
-    /// Why the Engine cannot be read.
+    /// Why the Engine cannot be read, if it cannot.
     #[must_use]
-    pub fn outage(&self) -> Option<&str> {
-        self.outage.as_ref().map(|outage| outage.why.as_str())
+    pub fn outage(&self) -> Option<&Arc<EngineError>> {
+        self.outage.as_ref().map(|outage| &outage.error)
     }
 
-    /// When the exporter started, by the Engine's clock. Where that is known by the whole second
-    /// alone, it may have been a second later.
+    /// When the exporter started, by the Engine's clock. If that clock is only known to the second,
+    /// the start may have been up to a second later.
     fn started(now: Now) -> Timestamp {
-        let ran = SignedDuration::try_from(now.uptime).unwrap_or_default();
-        let ran = ran - now.error.min(SignedDuration::from_secs(1));
-        now.engine.checked_sub(ran).unwrap_or(now.engine)
+        let uptime = SignedDuration::try_from(now.uptime).unwrap_or_default();
+        let uptime = uptime - now.error.min(SignedDuration::from_secs(1));
+        now.engine.checked_sub(uptime).unwrap_or(now.engine)
     }
 
-    /// Asks for what is due.
-    fn ask(&mut self, now: Now) {
+    fn send_due_requests(&mut self, now: Now) {
         if self.stream.has_caught_up(now) {
-            self.revive(now);
+            self.reopen_stream(now);
         }
-        while let Some(ask) = self.stream.ask(now) {
-            self.effects.push(match ask {
-                Ask::Follow(since) => Effect::Follow(since),
-                Ask::Remembered => Effect::Remembered(self.remembered_since(now)),
-            });
+        while let Some(request) = self.stream.next_request(now) {
+            match request {
+                StreamRequest::Open(since) => self.effects.push(Effect::OpenStream(since)),
+                StreamRequest::PastEvents => {
+                    self.request(EngineRequest::PastEvents(self.past_events_since(now)));
+                }
+            }
         }
         if matches!(self.info, InfoState::Due(at) if now.uptime >= at) {
-            self.info = InfoState::Asked;
-            self.effects.push(Effect::Info);
+            self.info = InfoState::InFlight;
+            self.request(EngineRequest::Info);
         }
-        if self.listing.is_none() && !self.is_explaining() && now.uptime >= self.list_at {
-            self.list_at = now.uptime;
-            self.listing = Some(now);
-            let mut buffer = std::mem::take(&mut self.buffer);
+        if self.listing_sent_at.is_none()
+            && !self.is_inspecting_first_listing()
+            && now.uptime >= self.next_listing_at
+        {
+            self.next_listing_at = now.uptime;
+            self.listing_sent_at = Some(now);
+            let mut buffer = std::mem::take(&mut self.listing_buffer);
             buffer.clear();
-            // A listing is about as long as the one before: it is not copied while it grows.
+            // A listing is about as long as the last one. This saves copies while it grows.
             buffer.reserve(self.listing_bytes + self.listing_bytes / 8);
-            self.effects.push(Effect::List(buffer));
+            self.request(EngineRequest::List(buffer));
         }
-        for id in self.inspects.next_in_vain(now.uptime) {
-            self.inspect_in_vain(now, &id, self.outage.is_none());
+        for id in self.inspects.take_refused(now.uptime) {
+            self.inspect_failed(now, &id, self.outage.is_none());
         }
-        while let Some(id) = self.inspects.next(now.uptime, !self.complete) {
-            self.effects.push(Effect::Inspect(id, INSPECT_WITHIN));
+        while let Some(id) = self.inspects.next(now.uptime, !self.is_complete) {
+            self.request(EngineRequest::Inspect(id, INSPECT_TIMEOUT));
         }
     }
 
-    /// Whether the containers of the first listing are being inspected. The next one would show them all
-    /// again.
-    fn is_explaining(&self) -> bool {
-        self.last_success.is_some() && !self.complete && self.inspects.is_busy()
+    /// Whether containers of the first listing wait for their inspects. Another listing would only
+    /// show them again.
+    fn is_inspecting_first_listing(&self) -> bool {
+        self.last_listing_at.is_some() && !self.is_complete && self.inspects.is_busy()
     }
 
-    /// Podman remembers all that ever happened, of which the last hour will do.
-    fn remembered_since(&self, now: Now) -> Timestamp {
-        let hour = SignedDuration::from_hours(1);
-        let podman = self.engine.identity.is_podman();
-        let since = now.engine.checked_sub(hour).ok().filter(|_| podman);
+    fn past_events_since(&self, now: Now) -> Timestamp {
+        let since = now.engine.checked_sub(PODMAN_PAST_WINDOW);
+        let is_podman = self.engine.identity.is_podman();
+        let since = since.ok().filter(|_| is_podman);
         since.unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    fn revive(&mut self, now: Now) {
-        self.stream.ending(now);
-        self.effects.push(Effect::HangUp);
+    fn reopen_stream(&mut self, now: Now) {
+        self.stream.closing(now);
+        self.effects.push(Effect::CloseStream);
     }
 
-    fn list_soon(&mut self, now: Now) {
-        if self.listing.is_some() {
-            self.list_again = true;
+    fn list_now(&mut self, now: Now) {
+        if self.listing_sent_at.is_some() {
+            self.is_relisting_wanted = true;
         } else {
-            self.list_at = self.list_at.min(now.uptime);
+            self.next_listing_at = self.next_listing_at.min(now.uptime);
         }
     }
 
-    fn info_due(&mut self, at: Duration) {
-        if self.info != InfoState::Asked {
+    fn schedule_info(&mut self, at: Duration) {
+        if self.info != InfoState::InFlight {
             self.info = InfoState::Due(at);
         }
     }
 
-    fn lose(&mut self, count: u64) {
-        self.count(Count::Lost(count));
+    fn request(&mut self, request: EngineRequest) {
+        self.effects.push(Effect::Request(request));
     }
 
-    fn count(&mut self, count: Count) {
-        self.effects.push(Effect::Count(count));
+    fn measure(&mut self, update: MetricUpdate) {
+        self.effects.push(Effect::Measure(update));
     }
 
-    fn log(&mut self, level: Level, line: String) {
-        self.effects.push(Effect::Log(level, line));
+    /// Logs a problem, unless it has been logged and is not resolved since.
+    fn warn_once(&mut self, topic: LogTopic, line: impl Into<String>) {
+        if self.logged.insert(topic) {
+            self.log(Level::Warn, line);
+        }
+    }
+
+    fn log(&mut self, level: Level, line: impl Into<String>) {
+        self.effects.push(Effect::Log(level, line.into()));
     }
 }
 

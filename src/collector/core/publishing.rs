@@ -1,44 +1,43 @@
-//! When exits are reported, and when what is known is published.
+//! When to report exits, and when to publish.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use log::Level;
 
-use crate::engine::{Error, limits};
+use crate::engine::{EngineError, limits};
 use crate::exposition::{Renderer, SharedText};
 use crate::labels;
 use crate::ledger::{DroppedLabels, EventFeed, Now};
 use crate::one_line::OneLine;
 use crate::page::{ContainerSnapshot, Docker, Host, RowCache};
 
-use super::super::log_line::Topic;
-use super::{Core, Count, Effect, InfoState, Outage};
+use super::super::log_line::LogTopic;
+use super::{Core, Effect, InfoState, MetricUpdate, Outage};
 
-/// Known containers are shown for so many intervals without a listing that works, and at least for
-/// [`STALE_AFTER_AT_LEAST`].
-const STALE_AFTER_INTERVALS: u32 = 3;
-const STALE_AFTER_AT_LEAST: Duration = Duration::from_secs(45);
+/// Without a successful listing, containers are shown for this many intervals, and for at least
+/// [`MIN_STALE_DELAY`].
+const STALE_INTERVALS: u32 = 3;
+const MIN_STALE_DELAY: Duration = Duration::from_secs(45);
 
-/// What is new is published after so long, so that the inspect of an exit is published with it.
-pub(super) const GATHER: Duration = Duration::from_millis(10);
+/// Changes are published after this time, so that the inspect of an exit is published with it.
+pub(super) const GATHER_DELAY: Duration = Duration::from_millis(10);
 
-/// Nothing is published more often than this, so that a storm of events is gathered.
-const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// The minimum time between two publications, which gathers a storm of events.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Between two publications passes at least so many times as long as the last one took: rendering
-/// for events takes no more than a fifth of a core, however many containers there are.
-const RENDERING_SHARE: u32 = 4;
+/// The pause after a publication, as a multiple of the time it took. Rendering takes at most a fifth
+/// of a core, however many containers there are.
+const RENDER_PAUSE_FACTOR: u32 = 4;
 
-/// What waits to be reported is looked at again after so long at the earliest.
-const REPORT_AGAIN: Duration = Duration::from_millis(100);
+/// Unreported exits are looked at again after this time at the earliest.
+const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The first text waits for the inspects of the first listing, but for no longer than this: those of
-/// 100,000 containers take 16 s.
-const FIRST_TEXT: Duration = Duration::from_secs(20);
+/// The first text waits this long for the inspects of the first listing. 100,000 containers take 16 s.
+const FIRST_PUBLISH_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Nor longer than this without an answer: an inspect hangs.
-const STUCK: Duration = Duration::from_millis(100);
+/// The first text waits no longer than this after the last response: an inspect hangs.
+const INSPECT_STALL_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Core {
     /// Reports and publishes what is due.
@@ -54,64 +53,59 @@ impl Core {
         if !publishes && !is_due(self.report_at) {
             return;
         }
-        if now.uptime < self.quiet_until {
-            // What came meanwhile is read first.
-            self.report_at = Some(self.quiet_until);
+        if now.uptime < self.reports_paused_until {
+            self.report_at = Some(self.reports_paused_until);
         } else {
             self.report_exits(now);
         }
         if publishes {
-            if !self.complete && self.last_success.is_some() {
-                self.complete = true;
-                self.report_first();
+            if !self.is_complete && self.last_listing_at.is_some() {
+                self.is_complete = true;
+                self.log_first_listing();
             }
             self.publish_at = None;
-            // What the text lacks is counted before anyone can take it.
+            // Before a scrape can take the text that lacks them.
             self.report_left_out();
             self.effects.push(Effect::Publish);
         }
     }
 
     fn report_exits(&mut self, now: Now) {
-        let events = self.stream.events_come(now);
+        let events = self.stream.event_feed(now);
         for report in self.ledger.report(now, events) {
             self.publish_soon(now);
-            // Its event ought to have come.
             let finished = report.exit.ended_without_event();
             if events == EventFeed::Live && finished.is_some_and(|at| self.stream.is_dead(at, now))
             {
-                self.revive(now);
+                self.reopen_stream(now);
             }
             self.effects.push(Effect::Report(Box::new(report)));
         }
-        // While that may change, when they are due is not known.
-        let changes = events == EventFeed::CatchingUp;
-        let at = self.ledger.report_at();
-        let at = at.map(|at| if changes { Duration::ZERO } else { at });
-        self.report_at = at.map(|at| at.max(now.uptime + REPORT_AGAIN));
-        let lost = self.ledger.lost() - self.lost;
-        self.lost += lost;
+        let at = self.ledger.report_at().map(|at| match events {
+            // The time is not final before the stream has settled.
+            EventFeed::CatchingUp => Duration::ZERO,
+            EventFeed::Live | EventFeed::Off => at,
+        });
+        self.report_at = at.map(|at| at.max(now.uptime + REPORT_INTERVAL));
+        let lost = self.ledger.lost() - self.reported_lost;
+        self.reported_lost += lost;
         if lost > 0 {
-            self.lose(lost);
+            self.measure(MetricUpdate::Lost(lost));
             self.publish_soon(now);
-            if self.topics.first_time(Topic::LostRuns) {
-                let line =
-                    format!("{lost} runs of containers ended unseen, so they are not counted");
-                self.log(Level::Warn, line);
-            }
+            let line = format!("{lost} runs of containers ended unseen, so they are not counted");
+            self.warn_once(LogTopic::LostRuns, line);
         }
         let workloads = self.ledger.workloads();
-        let count = Count::Workloads(workloads.len(), workloads.dropped());
-        self.count(count);
+        let update = MetricUpdate::Workloads(workloads.len(), workloads.dropped());
+        self.measure(update);
     }
 
-    /// Says once that labels are left out: many containers may have the same.
     fn report_left_out(&mut self) {
         let DroppedLabels {
             count,
             first_container,
         } = self.ledger.dropped_labels();
-        let new = count - self.left_out;
+        let new = count - self.reported_left_out;
         if new == 0 {
             return;
         }
@@ -122,39 +116,38 @@ impl Core {
             limits::LABEL_BYTES,
             labels::MAX_BYTES,
         );
-        self.left_out = *count;
-        self.count(Count::LabelsLeftOut(new));
-        if self.topics.first_time(Topic::LabelsLeftOut) {
-            self.log(Level::Warn, line);
-        }
+        self.reported_left_out = *count;
+        self.measure(MetricUpdate::LabelsLeftOut(new));
+        self.warn_once(LogTopic::LabelsLeftOut, line);
     }
 
-    /// The first text with containers in it waits until they are explained.
+    /// Whether a text may be published now. The first one with containers waits for their inspects.
     fn may_publish(&mut self, now: Now) -> bool {
-        let Some(listed) = self.last_success.filter(|_| !self.complete) else {
+        let Some(listed) = self.last_listing_at.filter(|_| !self.is_complete) else {
             return true;
         };
-        // Counted from here, since taking in a long listing takes longer than `STUCK` alone.
-        let progress = *self.progress.get_or_insert(now.uptime);
-        let waits = (self.inspects.is_busy() && now.uptime < progress + STUCK)
-            || self.info == InfoState::Asked
+        // Starts here, because applying a long listing alone takes longer than the timeout.
+        let last_inspect_at = *self.last_inspect_at.get_or_insert(now.uptime);
+        let waits = (self.inspects.is_busy()
+            && now.uptime < last_inspect_at + INSPECT_STALL_TIMEOUT)
+            || self.info == InfoState::InFlight
             || self
-                .listing
-                .is_some_and(|asked| asked.uptime <= listed.uptime);
-        if waits && now.uptime < listed.uptime + FIRST_TEXT {
-            self.publish_at = Some(now.uptime + GATHER);
+                .listing_sent_at
+                .is_some_and(|sent| sent.uptime <= listed.uptime);
+        if waits && now.uptime < listed.uptime + FIRST_PUBLISH_TIMEOUT {
+            self.publish_at = Some(now.uptime + GATHER_DELAY);
             return false;
         }
         true
     }
 
     pub(super) fn publish_soon(&mut self, now: Now) {
-        self.publish_after(now, GATHER);
+        self.publish_after(now, GATHER_DELAY);
     }
 
-    /// Publishes after this pause, or before if something else is due sooner.
-    pub(super) fn publish_after(&mut self, now: Now, pause: Duration) {
-        let at = (now.uptime + pause).max(self.rest_until);
+    /// Publishes after this delay, or earlier if a publication is already due.
+    pub(super) fn publish_after(&mut self, now: Now, delay: Duration) {
+        let at = (now.uptime + delay).max(self.earliest_publish_at);
         self.publish_at = Some(self.publish_at.map_or(at, |before| before.min(at)));
     }
 
@@ -162,9 +155,9 @@ impl Core {
         matches!(self.rendered, Some((_, true, ..)))
     }
 
-    /// When the known containers are too old to be shown, unless a listing works before.
+    /// The uptime at which the known containers become stale, unless a listing succeeds before.
     pub(super) fn stale_at(&self) -> Option<Duration> {
-        let last = self.last_success?;
+        let last = self.last_listing_at?;
         Some(last.uptime + stale_after(self.interval))
     }
 
@@ -172,30 +165,30 @@ impl Core {
         self.stale_at().is_some_and(|at| now.uptime < at)
     }
 
-    pub(super) fn report_outage(&mut self, now: Now, error: &Error) {
+    /// Records that a listing failed. Logs the first error of each class.
+    pub(super) fn report_outage(&mut self, now: Now, error: EngineError) {
+        let error = Arc::new(error);
         let outage = self.outage.get_or_insert_with(|| Outage {
             since: now,
-            why: String::new(),
-            said: Vec::new(),
+            error: Arc::clone(&error),
+            logged: Vec::new(),
         });
-        outage.why = error.to_string();
-        let complaint = error.complaint();
-        let (level, line) = if outage.said.contains(&complaint) {
-            (Level::Debug, error.to_string())
+        outage.error = Arc::clone(&error);
+        let class = error.class();
+        if outage.logged.contains(&class) {
+            self.log(Level::Debug, error.to_string());
         } else {
-            outage.said.push(complaint);
+            outage.logged.push(class);
             let seconds = self.interval.as_secs();
-            (
-                Level::Warn,
-                format!("{error}; trying again every {seconds} s"),
-            )
-        };
+            let line = format!("{error}; trying again every {seconds} s");
+            self.log(Level::Warn, line);
+        }
         if self.info == InfoState::Settled {
             self.info = InfoState::DueWhenUp;
         }
-        self.log(level, line);
     }
 
+    /// Records that a listing succeeded.
     pub(super) fn report_recovery(&mut self, now: Now) {
         self.up_since.get_or_insert(now.engine);
         if let Some(outage) = self.outage.take() {
@@ -203,12 +196,12 @@ impl Core {
             let seconds = now.uptime.saturating_sub(outage.since.uptime).as_secs();
             let line = format!("Docker answers, after {seconds} s without it");
             self.log(Level::Info, line);
-            self.topics.forget();
+            self.logged.clear();
         }
     }
 
-    /// The exits from before the start are told in one line.
-    fn report_first(&mut self) {
+    /// Logs one line that sums up the exits from before the start.
+    fn log_first_listing(&mut self) {
         let total: u64 = self.ledger.states().map(|(_, count)| count).sum();
         let exits = self.ledger.exits().count();
         let failed = self.ledger.exits().filter(|it| it.exit.code != Some(0));
@@ -222,48 +215,46 @@ impl Core {
         self.log(Level::Info, line);
     }
 
-    /// Has what is known rendered: the text, and what the page shows of the containers unless that is
-    /// as it was.
+    /// Renders the text, and the page's containers if they have changed.
     pub fn render(
         &mut self,
         now: Now,
         renderer: &mut Renderer,
         rows: &mut RowCache,
     ) -> (Arc<SharedText>, Option<ContainerSnapshot>) {
-        let up = self.last_success.is_some() && self.outage.is_none();
-        let fresh = self.complete && self.is_fresh(now);
+        let up = self.last_listing_at.is_some() && self.outage.is_none();
+        let fresh = self.is_complete && self.is_fresh(now);
         if fresh {
             self.ledger.find_superseded();
         }
-        let from = (up, fresh, self.engine.clone(), self.ledger.revision());
-        let same = self.rendered.as_ref() == Some(&from);
+        let inputs = (up, fresh, self.engine.clone(), self.ledger.revision());
+        let is_unchanged = self.rendered.as_ref() == Some(&inputs);
         let text = renderer.render(up, fresh, &self.engine, &self.ledger);
-        self.rendered = Some(from);
-        let containers = || {
-            if fresh {
-                rows.update(&self.ledger)
-            } else {
-                ContainerSnapshot::default()
-            }
+        self.rendered = Some(inputs);
+        let containers = match fresh {
+            _ if is_unchanged => None,
+            true => Some(rows.update(&self.ledger)),
+            false => Some(ContainerSnapshot::default()),
         };
-        (text, (!same).then(containers))
+        (text, containers)
     }
 
-    /// Takes note that publishing took so long, until now. The first text with containers in it follows
-    /// at once.
+    /// Records that a publication is done, and how long it took. The first text with containers may
+    /// follow at once.
     pub fn published(&mut self, now: Now, took: Duration) {
-        if self.complete {
-            self.rest_until = now.uptime + (took * RENDERING_SHARE).max(PUBLISH_EVERY);
+        if self.is_complete {
+            let pause = (took * RENDER_PAUSE_FACTOR).max(PUBLISH_INTERVAL);
+            self.earliest_publish_at = now.uptime + pause;
         }
     }
 
-    /// What the page at `/` is to show of the host.
+    /// The host, for the page at `/`.
     #[must_use]
     pub fn host(&self) -> Host {
         let docker = match (&self.outage, self.up_since) {
             (Some(outage), _) => Docker::Down {
                 since: outage.since.engine,
-                why: OneLine::new(&outage.why).to_string(),
+                why: OneLine::new(&outage.error.to_string()).to_string(),
             },
             (None, Some(since)) => Docker::Up { since },
             (None, None) => Docker::NotAsked,
@@ -274,14 +265,14 @@ impl Core {
             engine: self.engine.kind(),
             version: self.engine.version().to_owned(),
             docker,
-            listed_at: self.last_success.map(|at| at.engine),
+            listed_at: self.last_listing_at.map(|at| at.engine),
             started: self.ledger.started(),
         }
     }
 }
 
 fn stale_after(interval: Duration) -> Duration {
-    (interval * STALE_AFTER_INTERVALS).max(STALE_AFTER_AT_LEAST)
+    (interval * STALE_INTERVALS).max(MIN_STALE_DELAY)
 }
 
 #[cfg(test)]
@@ -289,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_containers_stay_for_three_intervals_and_at_least_45_seconds() {
+    fn containers_stay_for_three_intervals_and_at_least_45_seconds() {
         for (interval, want) in [(1, 45), (15, 45), (16, 48), (60, 180), (86400, 259_200)] {
             let after = stale_after(Duration::from_secs(interval));
             assert_eq!(after.as_secs(), want, "{interval}");

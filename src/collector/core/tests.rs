@@ -1,17 +1,17 @@
-//! The schedule: what is asked, published and said, and when.
+//! The schedule: what the core requests, publishes and logs, and when.
 
 use serde_json::json;
 
 use super::*;
-use crate::engine::{Identity, Kind};
+use crate::engine::{EngineErrorKind, Identity};
 use crate::http;
 use crate::page::{Docker, RowCache};
 
-/// A core, played by hand.
+/// A core that a test drives step by step.
 struct Play {
     core: Core,
     now: Duration,
-    /// What was done by the last step, each in a word or two.
+    /// The effects of the last step.
     done: Vec<String>,
     logged: Vec<String>,
 }
@@ -31,11 +31,11 @@ impl Play {
         };
         play.core.published(play.time(), Duration::ZERO);
         play.step(Message::Tick);
-        assert_eq!(play.done, ["follow", "info", "list"]);
+        assert_eq!(play.done, ["open stream", "info", "list"]);
         play
     }
 
-    /// One whose first text, of a host without containers, is published after 20 ms.
+    /// A core that has published its first text after 20 ms. The host has no containers.
     fn running() -> Self {
         let mut play = Self::new();
         play.wait(20);
@@ -63,12 +63,14 @@ impl Play {
         self.done.clear();
         for effect in self.core.step(now, message) {
             match effect {
-                Effect::List(_) => self.done.push("list".to_owned()),
-                Effect::Inspect(id, _) => self.done.push(format!("inspect {id}")),
-                Effect::Info => self.done.push("info".to_owned()),
-                Effect::Remembered(_) => self.done.push("remembered".to_owned()),
-                Effect::Follow(_) => self.done.push("follow".to_owned()),
-                Effect::HangUp => self.done.push("hang up".to_owned()),
+                Effect::Request(request) => self.done.push(match request {
+                    EngineRequest::List(_) => "list".to_owned(),
+                    EngineRequest::Inspect(id, _) => format!("inspect {id}"),
+                    EngineRequest::Info => "info".to_owned(),
+                    EngineRequest::PastEvents(_) => "past events".to_owned(),
+                }),
+                Effect::OpenStream(_) => self.done.push("open stream".to_owned()),
+                Effect::CloseStream => self.done.push("close stream".to_owned()),
                 Effect::Publish => {
                     let mut renderer = crate::exposition::Renderer::default();
                     self.core
@@ -77,7 +79,7 @@ impl Play {
                     self.done.push("publish".to_owned());
                 }
                 Effect::Report(report) => self.done.push(format!("report {}", report.id)),
-                Effect::Log(Level::Debug, _) | Effect::Count(_) => {}
+                Effect::Log(Level::Debug, _) | Effect::Measure(_) => {}
                 Effect::Log(level, line) => self.logged.push(format!("{level} {line}")),
             }
         }
@@ -91,16 +93,16 @@ impl Play {
         self.step(Message::Listed(self.time(), Ok(listing)));
     }
 
-    fn info(&mut self, result: Result<Info, Error>) {
+    fn info(&mut self, result: Result<Info, EngineError>) {
         self.step(Message::Info(result, None));
     }
 
-    fn inspect_failed(&mut self, id: &str, kind: Kind) {
+    fn inspect_failed(&mut self, id: &str, kind: EngineErrorKind) {
         let error = error(kind);
         self.step(Message::Inspected(id.into(), self.time(), Err(error)));
     }
 
-    /// Lists so many containers that ended a minute ago.
+    /// Lists this many containers that exited a minute ago.
     fn list_exited(&mut self, count: u32) {
         let one = |number: u32| {
             json!({"Id": format!("c{number}"), "Names": ["/web"], "Image": "shop",
@@ -122,28 +124,28 @@ fn start() -> Timestamp {
     Timestamp::from_second(1_795_336_800).unwrap()
 }
 
-fn error(kind: Kind) -> Error {
-    Error {
+fn error(kind: EngineErrorKind) -> EngineError {
+    EngineError {
         path: "/path".to_owned(),
         kind,
     }
 }
 
-fn refused(status: u16) -> Kind {
-    Kind::Refused {
+fn refused(status: u16) -> EngineErrorKind {
+    EngineErrorKind::Refused {
         status,
         message: String::new(),
     }
 }
 
-fn late() -> Kind {
-    Kind::Http(http::HttpError::DeadlinePassed)
+fn late() -> EngineErrorKind {
+    EngineErrorKind::Http(http::HttpError::DeadlinePassed)
 }
 
-fn unreachable() -> Kind {
-    Kind::Unreachable {
-        why: "nobody listens".to_owned(),
-        denied: false,
+fn unreachable() -> EngineErrorKind {
+    EngineErrorKind::Unreachable {
+        message: "nobody listens".to_owned(),
+        cause: std::io::ErrorKind::ConnectionRefused.into(),
     }
 }
 
@@ -159,7 +161,7 @@ fn the_first_text_comes_at_once_and_others_50_ms_apart() {
 }
 
 #[test]
-fn rendering_for_events_takes_a_fifth_of_the_time_at_most() {
+fn rendering_takes_at_most_a_fifth_of_the_time() {
     let mut play = Play::running();
     play.core.published(play.time(), Duration::from_secs(1));
     play.info(Ok(Info::default()));
@@ -170,14 +172,14 @@ fn rendering_for_events_takes_a_fifth_of_the_time_at_most() {
 }
 
 #[test]
-fn the_first_text_waits_for_inspects_but_for_none_that_hangs() {
+fn the_first_text_waits_for_inspects_unless_they_hang() {
     let mut play = Play::new();
     play.info(Ok(Info::default()));
     play.list_exited(2);
     assert_eq!(play.done, ["inspect c0", "inspect c1"], "{:?}", play.logged);
     play.wait(99);
     assert!(play.done.is_empty());
-    // As long as others are answered there is hope.
+    // Another response extends the wait.
     play.inspect_failed("c1", late());
     play.wait(99);
     assert!(play.done.is_empty());
@@ -186,7 +188,7 @@ fn the_first_text_waits_for_inspects_but_for_none_that_hangs() {
 }
 
 #[test]
-fn the_first_text_waits_for_inspects_for_twenty_seconds_at_most() {
+fn the_first_text_waits_at_most_20_seconds_for_inspects() {
     let mut play = Play::new();
     play.info(Ok(Info::default()));
     play.list_exited(300);
@@ -211,7 +213,7 @@ fn the_first_text_waits_for_info() {
 }
 
 #[test]
-fn a_slow_engine_gets_a_pause_and_one_that_was_stuck_a_short_one() {
+fn a_slow_listing_is_followed_by_a_pause_and_a_failed_one_by_a_short_pause() {
     let none = || Listing {
         body: b"[]".to_vec(),
         identity: Identity::default(),
@@ -242,13 +244,13 @@ fn a_slow_engine_gets_a_pause_and_one_that_was_stuck_a_short_one() {
 }
 
 #[test]
-fn info_is_asked_for_again_unless_it_is_refused() {
+fn info_is_requested_again_unless_it_is_refused() {
     for (kind, again, warned) in [
         (late(), Some(5_000), false),
         (refused(502), Some(5_000), false),
         (unreachable(), None, false),
         (refused(403), None, true),
-        (Kind::Json("no".to_owned()), None, true),
+        (EngineErrorKind::Json("no".into()), None, true),
     ] {
         let what = format!("{kind:?}");
         let mut play = Play::new();
@@ -260,7 +262,7 @@ fn info_is_asked_for_again_unless_it_is_refused() {
         play.wait(1);
         assert_eq!(asked(&play), again.is_some(), "{what}");
         if what.starts_with("Unreachable") {
-            // It is asked for as soon as the Engine answers.
+            // It is requested as soon as the Engine answers.
             play.list(&json!([]));
             assert!(asked(&play));
         }
@@ -268,7 +270,7 @@ fn info_is_asked_for_again_unless_it_is_refused() {
 }
 
 #[test]
-fn what_inspects_fail_by_is_said_once_unless_the_engine_is_down() {
+fn a_failed_inspect_is_logged_once_unless_the_engine_is_down() {
     for (kind, down, said) in [
         (late(), false, true),
         (late(), true, false),
@@ -296,7 +298,7 @@ fn what_inspects_fail_by_is_said_once_unless_the_engine_is_down() {
 }
 
 #[test]
-fn known_containers_are_too_old_after_three_intervals() {
+fn containers_are_stale_after_three_intervals() {
     let mut play = Play::running();
     for _ in 0..2 {
         play.wait(15_000);
@@ -313,11 +315,13 @@ fn known_containers_are_too_old_after_three_intervals() {
 }
 
 #[test]
-fn a_line_that_is_no_event_is_lost_and_said_once() {
+fn an_invalid_line_is_counted_as_lost_and_logged_once() {
     let mut play = Play::running();
-    play.step(Message::Stream(Line::Open));
+    play.step(Message::StreamItem(StreamItem::Opened));
     for _ in 0..2 {
-        play.step(Message::Stream(Line::Bad("it is cut".to_owned())));
+        play.step(Message::StreamItem(StreamItem::Invalid(
+            "it is cut".to_owned(),
+        )));
     }
     assert_eq!(
         play.logged.iter().filter(|it| it.contains("cut")).count(),
@@ -326,7 +330,7 @@ fn a_line_that_is_no_event_is_lost_and_said_once() {
 }
 
 #[test]
-fn info_is_not_asked_for_twice_at_once() {
+fn info_is_not_requested_twice_at_once() {
     let mut play = Play::new();
     play.list(&json!([]));
     let other = Listing {
@@ -341,7 +345,7 @@ fn info_is_not_asked_for_twice_at_once() {
 }
 
 #[test]
-fn the_page_is_made_anew_when_something_has_changed() {
+fn the_page_is_rendered_again_after_a_change() {
     let mut play = Play::running();
     let mut renderer = crate::exposition::Renderer::default();
     let mut rows = RowCache::default();
@@ -356,7 +360,7 @@ fn the_page_is_made_anew_when_something_has_changed() {
 }
 
 #[test]
-fn the_page_says_since_when_docker_answers_and_why_it_does_not() {
+fn the_page_shows_since_when_docker_is_up_or_why_it_is_down() {
     let mut play = Play::new();
     let docker = |play: &Play| match play.core.host().docker {
         Docker::NotAsked => "not asked".to_owned(),
@@ -397,7 +401,7 @@ fn the_page_says_since_when_docker_answers_and_why_it_does_not() {
     let message = "x\n".repeat(5_000);
     fail(
         &mut first,
-        Kind::Refused {
+        EngineErrorKind::Refused {
             status: 500,
             message,
         },
@@ -407,7 +411,7 @@ fn the_page_says_since_when_docker_answers_and_why_it_does_not() {
 }
 
 #[test]
-fn the_page_says_what_the_engine_says_of_itself() {
+fn the_page_shows_the_engine_and_its_host() {
     let mut play = Play::new();
     let host = |play: &Play| {
         let host = play.core.host();
@@ -429,8 +433,8 @@ fn the_page_says_what_the_engine_says_of_itself() {
 }
 
 #[test]
-fn a_proxy_that_refuses_three_inspects_is_asked_for_no_more() {
-    let denied: fn() -> Kind = || refused(403);
+fn after_three_refused_inspects_no_more_are_requested() {
+    let denied: fn() -> EngineErrorKind = || refused(403);
     for (kind, asked) in [(denied, 0), (unreachable, 0), (late, 1)] {
         let mut play = Play::new();
         play.list_exited(10);
@@ -451,13 +455,13 @@ fn a_proxy_that_refuses_three_inspects_is_asked_for_no_more() {
 }
 
 #[test]
-fn an_inspect_that_hangs_delays_no_listing_but_those_of_the_first_one_do() {
+fn hanging_inspects_delay_no_listing_after_the_first_collection() {
     let mut play = Play::new();
     play.info(Ok(Info::default()));
     play.list_exited(3);
-    // A stream that is opened wants another listing, which would have them all again.
-    play.step(Message::Stream(Line::Open));
-    assert_eq!(play.done, ["remembered"]);
+    // The open stream needs another listing, which would only show the same containers.
+    play.step(Message::StreamItem(StreamItem::Opened));
+    assert_eq!(play.done, ["past events"]);
     assert!(play.core.wake_at() > play.now);
     for id in ["c0", "c1", "c2"] {
         play.inspect_failed(id, late());
@@ -465,7 +469,7 @@ fn an_inspect_that_hangs_delays_no_listing_but_those_of_the_first_one_do() {
     assert!(play.done.contains(&"list".to_owned()), "{:?}", play.done);
     play.list_exited(3);
     play.wait(100);
-    // Now it is complete, and nothing waits for an inspect.
+    // The first collection is complete, so nothing waits for an inspect.
     play.wait(900);
     assert!(play.done.contains(&"inspect c0".to_owned()));
     play.wait(14_500);
@@ -473,7 +477,7 @@ fn an_inspect_that_hangs_delays_no_listing_but_those_of_the_first_one_do() {
 }
 
 #[test]
-fn what_a_listing_shows_anew_is_inspected_at_once_whatever_was_in_vain_before() {
+fn a_new_exit_in_a_listing_is_inspected_at_once_after_failures() {
     let mut play = Play::running();
     play.list_exited(1);
     for pause in [0, 1_000, 5_000] {
@@ -483,7 +487,7 @@ fn what_a_listing_shows_anew_is_inspected_at_once_whatever_was_in_vain_before() 
     play.wait(1_000);
     play.list_exited(1);
     assert!(!play.done.contains(&"inspect c0".to_owned()));
-    // It has run again.
+    // It has run and exited again.
     play.list(&json!([{"Id": "c0", "State": "exited", "Status": "Exited (7) 1 second ago"}]));
     assert!(
         play.done.contains(&"inspect c0".to_owned()),
@@ -493,9 +497,9 @@ fn what_a_listing_shows_anew_is_inspected_at_once_whatever_was_in_vain_before() 
 }
 
 #[test]
-fn what_was_found_before_the_stream_was_proven_is_reported_soon_after() {
+fn an_exit_found_before_the_gap_check_is_reported_soon_after_it() {
     let mut play = Play::running();
-    play.step(Message::Stream(Line::Open));
+    play.step(Message::StreamItem(StreamItem::Opened));
     let ended = json!([{"Id": "c0", "Image": "shop", "State": "exited", "Status": "Exited (7) 1 second ago"}]);
     play.list(&ended);
     play.step(Message::Inspected(
@@ -504,7 +508,7 @@ fn what_was_found_before_the_stream_was_proven_is_reported_soon_after() {
         Ok(inspect_of_one()),
     ));
     play.wait(50);
-    play.step(Message::Remembered(Ok(Remembered::parse(b""))));
+    play.step(Message::PastEvents(Ok(PastEvents::parse(b""))));
     let mut waited = Duration::ZERO;
     let begun = play.now;
     while !play.done.contains(&"report c0".to_owned()) {
@@ -517,8 +521,8 @@ fn what_was_found_before_the_stream_was_proven_is_reported_soon_after() {
 }
 
 #[test]
-fn the_first_text_waits_for_inspects_whatever_was_before_the_first_listing() {
-    // An event's inspect is answered before, or Docker comes late.
+fn the_first_text_waits_for_inspects_whatever_came_before_the_first_listing() {
+    // The inspect of an event was answered before, or Docker starts late.
     for (inspected, listed) in [(Some(5), 600), (None, 25_000)] {
         let mut play = Play::new();
         play.info(Ok(Info::default()));
@@ -537,12 +541,12 @@ fn the_first_text_waits_for_inspects_whatever_was_before_the_first_listing() {
 }
 
 #[test]
-fn what_is_too_old_to_be_shown_leaves_with_the_next_text_that_is_due() {
+fn stale_containers_leave_with_the_next_text_that_is_due() {
     let mut play = Play::running();
     play.list_exited(1);
     play.inspect_failed("c0", late());
     play.wait(60);
-    // A text was made a moment before.
+    // A text was published a moment ago.
     let stale = play.core.stale_at().unwrap();
     play.now = stale.saturating_sub(Duration::from_millis(30));
     play.step(Message::Tick);
@@ -555,7 +559,7 @@ fn what_is_too_old_to_be_shown_leaves_with_the_next_text_that_is_due() {
     assert!(play.done.contains(&"publish".to_owned()));
     play.now = stale;
     play.step(Message::Tick);
-    // It waits for its turn, and does not go round and round until then.
+    // The core waits for the minimum interval, and does not spin until then.
     assert!(!play.done.contains(&"publish".to_owned()));
     assert!(play.core.wake_at() > play.now);
     play.wait(50);

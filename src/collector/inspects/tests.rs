@@ -4,19 +4,19 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// All that is to be asked for at this uptime, in its order.
-fn next(inspects: &mut Inspects, uptime: Duration) -> String {
+/// All inspects that are due at this uptime, in order.
+fn next(inspects: &mut InspectQueue, uptime: Duration) -> String {
     let ids = std::iter::from_fn(|| inspects.next(uptime, false));
     ids.collect::<Vec<_>>().join(" ")
 }
 
 #[test]
-fn a_few_are_asked_for_at_once_and_the_others_in_turn() {
-    let mut inspects = Inspects::default();
+fn a_few_are_in_flight_and_the_others_follow_in_turn() {
+    let mut inspects = InspectQueue::default();
     for id in ["a", "b", "c", "d", "a", "e", "f"] {
-        inspects.want(id);
+        inspects.request(id);
     }
-    inspects.want_listed("b");
+    inspects.request_unless_pending("b");
     assert_eq!(next(&mut inspects, seconds(1)), "a b c d");
     inspects.answered("c");
     assert_eq!(next(&mut inspects, seconds(1)), "e");
@@ -32,20 +32,20 @@ fn a_few_are_asked_for_at_once_and_the_others_in_turn() {
 }
 
 #[test]
-fn what_happens_while_one_is_asked_for_has_it_asked_for_again() {
-    let finish: [fn(&mut Inspects); 2] = [|it| it.answered("a"), |it| it.forget("a")];
+fn an_event_during_an_inspect_requests_another() {
+    let finish: [fn(&mut InspectQueue); 2] = [|it| it.answered("a"), |it| it.forget("a")];
     for finish in finish {
-        let mut inspects = Inspects::default();
-        inspects.want("a");
+        let mut inspects = InspectQueue::default();
+        inspects.request("a");
         assert_eq!(next(&mut inspects, seconds(1)), "a");
-        // That a listing shows it is nothing that happens.
-        inspects.want_listed("a");
+        // A listing does not request another.
+        inspects.request_unless_pending("a");
         finish(&mut inspects);
         assert_eq!(next(&mut inspects, seconds(1)), "");
-        inspects.want("a");
+        inspects.request("a");
         assert_eq!(next(&mut inspects, seconds(1)), "a");
-        inspects.want("a");
-        inspects.want("a");
+        inspects.request("a");
+        inspects.request("a");
         assert_eq!(next(&mut inspects, seconds(1)), "");
         finish(&mut inspects);
         assert_eq!(next(&mut inspects, seconds(1)), "a");
@@ -56,15 +56,15 @@ fn what_happens_while_one_is_asked_for_has_it_asked_for_again() {
 }
 
 #[test]
-fn one_that_fails_is_tried_again_ever_more_rarely() {
-    let mut inspects = Inspects::default();
+fn the_pauses_between_retries_grow() {
+    let mut inspects = InspectQueue::default();
     let mut now = seconds(7);
-    inspects.want("a");
+    inspects.request("a");
     for pause in [1, 5, 15, 60, 120, 240, 480, 960, 960] {
         assert_eq!(next(&mut inspects, now), "a", "{now:?}");
         inspects.failed("a", now);
-        // A listing shows it all the time.
-        inspects.want_listed("a");
+        // Every listing shows the container.
+        inspects.request_unless_pending("a");
         now += seconds(pause);
         assert_eq!(inspects.wake_at(), Some(now));
         assert_eq!(
@@ -72,8 +72,8 @@ fn one_that_fails_is_tried_again_ever_more_rarely() {
             ""
         );
     }
-    // Something happens to it.
-    inspects.want("a");
+    // An event comes.
+    inspects.request("a");
     assert_eq!(next(&mut inspects, now.saturating_sub(seconds(1))), "a");
     inspects.failed("a", now);
     assert_eq!(inspects.wake_at(), Some(now + seconds(1)));
@@ -82,84 +82,84 @@ fn one_that_fails_is_tried_again_ever_more_rarely() {
 }
 
 #[test]
-fn what_a_listing_shows_anew_does_not_wait_for_the_pause_after_what_was_in_vain() {
-    let mut inspects = Inspects::default();
-    inspects.want("a");
+fn a_new_exit_in_a_listing_does_not_wait_for_a_retry() {
+    let mut inspects = InspectQueue::default();
+    inspects.request("a");
     for now in [1, 2, 7, 22] {
         assert_eq!(next(&mut inspects, seconds(now)), "a");
         inspects.failed("a", seconds(now));
     }
-    inspects.want_listed("a");
+    inspects.request_unless_pending("a");
     assert_eq!(next(&mut inspects, seconds(30)), "");
-    inspects.want_new("a");
+    inspects.request_unless_in_flight("a");
     assert_eq!(next(&mut inspects, seconds(30)), "a");
-    // It is under way.
-    inspects.want_new("a");
+    // It is in flight.
+    inspects.request_unless_in_flight("a");
     inspects.answered("a");
     assert_eq!(next(&mut inspects, seconds(30)), "");
 }
 
 #[test]
-fn what_happens_while_one_is_asked_for_in_vain_does_not_wait_for_its_pause() {
-    let mut inspects = Inspects::default();
-    inspects.want("a");
+fn after_an_event_during_a_failed_inspect_the_next_is_not_delayed() {
+    let mut inspects = InspectQueue::default();
+    inspects.request("a");
     for now in [1, 2, 7] {
         assert_eq!(next(&mut inspects, seconds(now)), "a");
         inspects.failed("a", seconds(now));
     }
     assert_eq!(next(&mut inspects, seconds(22)), "a");
-    inspects.want("a");
-    // The next pause would be of a minute.
+    inspects.request("a");
+    // The next pause would be a minute.
     inspects.failed("a", seconds(22));
     assert_eq!(next(&mut inspects, seconds(23)), "a");
 }
 
 #[test]
-fn a_proxy_that_refuses_all_is_not_asked_before_a_listing_works() {
-    let mut inspects = Inspects::default();
+fn after_refusals_no_inspect_is_sent_before_a_listing_succeeds() {
+    let mut inspects = InspectQueue::default();
     for id in ["a", "b", "c", "d", "e"] {
-        inspects.want(id);
+        inspects.request(id);
     }
-    inspects.look_for_failed_start("x", seconds(1));
+    inspects.schedule_created("x", seconds(1));
     assert_eq!(next(&mut inspects, seconds(1)), "a b c d x");
     for id in ["a", "b"] {
-        inspects.refused();
+        inspects.count_refusal();
         inspects.failed(id, seconds(1));
-        assert!(inspects.next_in_vain(seconds(1)).is_empty(), "{id}");
+        assert!(inspects.take_refused(seconds(1)).is_empty(), "{id}");
     }
-    inspects.refused();
+    inspects.count_refusal();
     inspects.failed("c", seconds(1));
-    inspects.look_for_failed_start("y", seconds(1));
-    assert_eq!(inspects.next_in_vain(seconds(1)).join(" "), "e y");
+    inspects.schedule_created("y", seconds(1));
+    assert_eq!(inspects.take_refused(seconds(1)).join(" "), "e y");
     for id in ["e", "y"] {
         inspects.failed(id, seconds(1));
     }
-    assert!(inspects.next_in_vain(seconds(1)).is_empty());
+    assert!(inspects.take_refused(seconds(1)).is_empty());
     assert_eq!(next(&mut inspects, seconds(1)), "");
-    // One that was in vain is not asked for, but said to be in vain again.
-    assert_eq!(inspects.next_in_vain(seconds(2)).join(" "), "a b c e y");
+    // A retry is not sent either, but taken as refused.
+    assert_eq!(inspects.take_refused(seconds(2)).join(" "), "a b c e y");
     for id in ["a", "b", "c", "e", "y"] {
         inspects.failed(id, seconds(2));
     }
-    inspects.hope(false);
-    inspects.want("f");
-    assert!(inspects.next_in_vain(seconds(3)).is_empty());
+    inspects.allow_retries(false);
+    inspects.request("f");
+    assert!(inspects.take_refused(seconds(3)).is_empty());
     assert_eq!(next(&mut inspects, seconds(3)), "f");
-    inspects.refused();
+    inspects.count_refusal();
     inspects.failed("f", seconds(3));
-    inspects.want("g");
-    assert_eq!(inspects.next_in_vain(seconds(3)).join(" "), "g");
-    // An answer shows that others may be answered too.
+    inspects.request("g");
+    assert_eq!(inspects.take_refused(seconds(3)).join(" "), "g");
+    // A response shows that others may succeed.
     inspects.failed("g", seconds(3));
     inspects.answered("d");
-    assert!(inspects.next_in_vain(seconds(9)).is_empty());
+    assert!(inspects.take_refused(seconds(9)).is_empty());
 }
 
 #[test]
-fn after_an_outage_all_are_tried_again_at_once() {
-    let mut inspects = Inspects::default();
+fn after_an_outage_all_are_retried_at_once() {
+    let mut inspects = InspectQueue::default();
     for id in ["a", "b"] {
-        inspects.want(id);
+        inspects.request(id);
     }
     for now in [1, 2, 7] {
         assert_eq!(next(&mut inspects, seconds(now)), "a b");
@@ -169,33 +169,33 @@ fn after_an_outage_all_are_tried_again_at_once() {
     }
     assert_eq!(next(&mut inspects, seconds(22)), "a b");
     for id in ["a", "b"] {
-        (0..REFUSALS).for_each(|_| inspects.refused());
+        (0..MAX_REFUSALS).for_each(|_| inspects.count_refusal());
         inspects.failed(id, seconds(22));
     }
-    inspects.hope(false);
+    inspects.allow_retries(false);
     assert_eq!(next(&mut inspects, seconds(23)), "");
-    inspects.hope(true);
-    assert!(inspects.next_in_vain(seconds(23)).is_empty());
+    inspects.allow_retries(true);
+    assert!(inspects.take_refused(seconds(23)).is_empty());
     assert_eq!(next(&mut inspects, seconds(23)), "a b");
     inspects.failed("a", seconds(23));
-    // The pauses start anew.
+    // The pauses start from the beginning.
     assert_eq!(inspects.wake_at(), Some(seconds(24)));
 }
 
 #[test]
-fn created_ones_are_asked_for_one_at_a_time_beside_the_others() {
-    let mut inspects = Inspects::default();
+fn created_containers_are_inspected_one_at_a_time_beside_the_others() {
+    let mut inspects = InspectQueue::default();
     for id in ["x", "y"] {
-        inspects.look_for_failed_start(id, seconds(2));
+        inspects.schedule_created(id, seconds(2));
     }
-    // Once is enough.
-    inspects.look_for_failed_start("x", seconds(1));
+    // It is scheduled already.
+    inspects.schedule_created("x", seconds(1));
     assert_eq!(next(&mut inspects, seconds(1)), "");
     assert_eq!(next(&mut inspects, seconds(2)), "x");
-    // Its inspect may hang, and those of the others must not.
+    // Its inspect may hang, which must not delay the others.
     assert!(!inspects.is_busy());
     for id in ["a", "b", "c", "d", "e"] {
-        inspects.want(id);
+        inspects.request(id);
     }
     assert_eq!(next(&mut inspects, seconds(2)), "a b c d");
     inspects.answered("x");
@@ -206,31 +206,31 @@ fn created_ones_are_asked_for_one_at_a_time_beside_the_others() {
 }
 
 #[test]
-fn a_created_one_that_something_happens_to_is_asked_for_now() {
-    // It waits for its time.
-    let mut inspects = Inspects::default();
-    inspects.look_for_failed_start("x", seconds(2));
-    inspects.want("x");
+fn an_event_requests_the_inspect_of_a_created_container_now() {
+    // It is delayed.
+    let mut inspects = InspectQueue::default();
+    inspects.schedule_created("x", seconds(2));
+    inspects.request("x");
     assert_eq!(next(&mut inspects, seconds(1)), "x");
     inspects.answered("x");
     assert_eq!(next(&mut inspects, seconds(9)), "");
-    // It waits for its turn.
-    let mut inspects = Inspects::default();
+    // It is queued.
+    let mut inspects = InspectQueue::default();
     for id in ["w", "x"] {
-        inspects.look_for_failed_start(id, seconds(1));
+        inspects.schedule_created(id, seconds(1));
     }
     assert_eq!(next(&mut inspects, seconds(1)), "w");
-    inspects.want("x");
+    inspects.request("x");
     assert_eq!(next(&mut inspects, seconds(1)), "x");
     for id in ["w", "x"] {
         inspects.answered(id);
     }
     assert_eq!(next(&mut inspects, seconds(9)), "");
-    // It is asked for already.
-    let mut inspects = Inspects::default();
-    inspects.look_for_failed_start("x", seconds(1));
+    // It is in flight.
+    let mut inspects = InspectQueue::default();
+    inspects.schedule_created("x", seconds(1));
     assert_eq!(next(&mut inspects, seconds(1)), "x");
-    inspects.want("x");
+    inspects.request("x");
     assert_eq!(next(&mut inspects, seconds(1)), "");
     inspects.answered("x");
     assert_eq!(next(&mut inspects, seconds(1)), "x");
@@ -241,9 +241,9 @@ fn a_created_one_that_something_happens_to_is_asked_for_now() {
 }
 
 #[test]
-fn what_is_cancelled_is_not_asked_for() {
-    // Whether it was created alone, and is gone; whether it was to be inspected for its exit, and
-    // what is inspected after.
+fn a_cancelled_inspect_is_not_sent() {
+    // Whether the container was only created, and is gone; whether the inspect of an exit was
+    // cancelled, and what is inspected afterwards.
     for (created, is_gone, was_wanted, after) in [
         (false, false, false, "a"),
         (false, true, true, ""),
@@ -251,11 +251,11 @@ fn what_is_cancelled_is_not_asked_for() {
         (true, true, false, ""),
     ] {
         for fails in [false, true] {
-            let mut inspects = Inspects::default();
+            let mut inspects = InspectQueue::default();
             if created {
-                inspects.look_for_failed_start("a", seconds(1));
+                inspects.schedule_created("a", seconds(1));
             } else {
-                inspects.want("a");
+                inspects.request("a");
             }
             if fails {
                 assert_eq!(next(&mut inspects, seconds(1)), "a");
@@ -267,39 +267,39 @@ fn what_is_cancelled_is_not_asked_for() {
             assert_eq!(inspects.wake_at(), None, "{case}");
         }
     }
-    // What is asked for already is answered.
-    let mut inspects = Inspects::default();
-    inspects.want("a");
-    inspects.look_for_failed_start("x", seconds(1));
+    // An inspect in flight cannot be cancelled.
+    let mut inspects = InspectQueue::default();
+    inspects.request("a");
+    inspects.schedule_created("x", seconds(1));
     assert_eq!(next(&mut inspects, seconds(1)), "a x");
     assert!(!inspects.cancel("a", true) && !inspects.cancel("x", false));
     assert!(!inspects.cancel("nobody", true));
     inspects.answered("a");
     inspects.answered("x");
     assert_eq!((inspects.in_flight, inspects.created_in_flight), (0, 0));
-    // It is wanted again before its turn has come.
-    inspects.want("a");
+    // It is requested again while its old id is queued.
+    inspects.request("a");
     assert!(inspects.cancel("a", true));
-    inspects.want("b");
-    inspects.want("a");
+    inspects.request("b");
+    inspects.request("a");
     assert_eq!(next(&mut inspects, seconds(1)).len(), "a b".len());
 }
 
 #[test]
-fn in_a_storm_a_few_hundred_are_asked_for_at_once_and_then_100_a_second() {
-    let mut inspects = Inspects::default();
-    let burst = usize::try_from(BURST).unwrap();
-    (0..5000).for_each(|number| inspects.want(&number.to_string()));
+fn in_a_storm_one_burst_is_sent_and_then_100_a_second() {
+    let mut inspects = InspectQueue::default();
+    let burst = usize::try_from(MAX_BURST).unwrap();
+    (0..5000).for_each(|number| inspects.request(&number.to_string()));
     for (millis, count, wake_at) in [
         (10, burst, 20),
         (19, 0, 20),
         (20, 1, 30),
         (1020, 100, 1030),
-        // A pause makes up for no more than one burst.
+        // A pause allows no more than one burst.
         (60_000, burst, 60_010),
     ] {
         let now = Duration::from_millis(millis);
-        // Each is answered at once.
+        // Each one is answered at once.
         let asked = std::iter::from_fn(|| {
             let id = inspects.next(now, false)?;
             inspects.answered(&id);
@@ -311,44 +311,44 @@ fn in_a_storm_a_few_hundred_are_asked_for_at_once_and_then_100_a_second() {
 }
 
 #[test]
-fn what_the_first_listing_has_is_not_held_back() {
-    let mut inspects = Inspects::default();
-    (0..5000).for_each(|number| inspects.want(&number.to_string()));
-    let ask = |inspects: &mut Inspects, first: bool| {
+fn inspects_of_the_first_listing_are_not_rate_limited() {
+    let mut inspects = InspectQueue::default();
+    (0..5000).for_each(|number| inspects.request(&number.to_string()));
+    let ask = |inspects: &mut InspectQueue, first: bool| {
         let id = inspects.next(seconds(1), first);
         id.inspect(|id| inspects.answered(id)).is_some()
     };
     assert!((0..1000).all(|_| ask(&mut inspects, true)));
-    // The text was published before all were explained, and more has happened.
-    (5000..9000).for_each(|number| inspects.want(&number.to_string()));
+    // The text was published before all were inspected, and more events came.
+    (5000..9000).for_each(|number| inspects.request(&number.to_string()));
     let rest = std::iter::from_fn(|| ask(&mut inspects, false).then_some(()));
     assert_eq!(rest.count(), 4000 + 500);
-    assert_eq!(inspects.wake_at(), Some(seconds(1) + EVERY));
+    assert_eq!(inspects.wake_at(), Some(seconds(1) + INSPECT_INTERVAL));
 }
 
 #[test]
-fn what_waits_for_its_turn_is_waited_for_and_can_be_cancelled() {
-    let mut inspects = Inspects::default();
+fn rate_limited_inspects_wake_the_core_and_can_be_cancelled() {
+    let mut inspects = InspectQueue::default();
     let now = seconds(1);
-    for number in 0..BURST {
-        inspects.want(&number.to_string());
+    for number in 0..MAX_BURST {
+        inspects.request(&number.to_string());
         assert!(inspects.next(now, false).is_some());
         inspects.answered(&number.to_string());
     }
     for id in ["a", "b", "c"] {
-        inspects.want(id);
+        inspects.request(id);
     }
     assert!(inspects.is_busy());
     assert_eq!(next(&mut inspects, now), "");
-    assert_eq!(inspects.wake_at(), Some(now + EVERY));
-    // Its container is removed.
+    assert_eq!(inspects.wake_at(), Some(now + INSPECT_INTERVAL));
+    // The container is removed.
     assert!(inspects.cancel("a", true));
-    assert_eq!(next(&mut inspects, now + EVERY), "b");
-    assert_eq!(next(&mut inspects, now + EVERY), "");
-    assert_eq!(next(&mut inspects, now + EVERY * 2), "c");
+    assert_eq!(next(&mut inspects, now + INSPECT_INTERVAL), "b");
+    assert_eq!(next(&mut inspects, now + INSPECT_INTERVAL), "");
+    assert_eq!(next(&mut inspects, now + INSPECT_INTERVAL * 2), "c");
     assert_eq!(inspects.wake_at(), None);
-    // Those that may have failed to start do not wait with them.
-    inspects.want("d");
-    inspects.look_for_failed_start("x", now);
-    assert_eq!(next(&mut inspects, now + EVERY * 2), "x");
+    // Created containers are not rate limited.
+    inspects.request("d");
+    inspects.schedule_created("x", now);
+    assert_eq!(next(&mut inspects, now + INSPECT_INTERVAL * 2), "x");
 }

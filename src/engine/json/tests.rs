@@ -26,7 +26,7 @@ fn names() {
 }
 
 #[test]
-fn an_odd_container_does_not_touch_the_others() {
+fn an_odd_container_does_not_affect_the_others() {
     let good =
         r#"{"Id":"good","Names":["/ok"],"State":"exited","Status":"Exited (3) 1 second ago"}"#;
     for odd in [
@@ -51,7 +51,7 @@ fn an_odd_container_does_not_touch_the_others() {
 }
 
 #[test]
-fn odd_fields_are_absent_and_the_rest_is_known() {
+fn odd_fields_are_absent_and_the_others_are_read() {
     for value in ["null", "7", "[]", "{}", "true", "[{\"a\":[]}]"] {
         for key in ["Names", "Image", "State", "Labels", "Created", "Ports"] {
             let text =
@@ -64,7 +64,7 @@ fn odd_fields_are_absent_and_the_rest_is_known() {
 }
 
 #[test]
-fn what_is_too_long_is_absent_and_the_rest_is_known() {
+fn long_values_are_absent_and_the_others_are_read() {
     let long = "x".repeat(10_000_000);
     let rest = r#""Status":"Exited (3) 1 second ago""#;
     for (more, name, labels) in [
@@ -93,22 +93,22 @@ fn what_is_too_long_is_absent_and_the_rest_is_known() {
 }
 
 #[test]
-fn labels_have_so_much_room_and_no_more() {
+fn labels_beyond_the_limit_are_left_out() {
     let all: Vec<_> = (0..1000)
         .map(|number| format!(r#""k{number:04}":"{}""#, "x".repeat(93)))
         .collect();
     let text = format!(r#"[{{"Id":"1","Labels":{{{}}}}}]"#, all.join(","));
-    // Each takes 98 bytes with its key.
+    // Each one has 98 bytes with its key.
     let labels = one(&text).labels();
     assert_eq!(
         labels.len(),
-        limits::LABELS_BYTES / (98 + limits::LABEL_PLACE)
+        limits::LABELS_BYTES / (98 + limits::LABEL_OVERHEAD_BYTES)
     );
     assert_eq!(labels.len() + labels.left_out(), 1000);
 }
 
 #[test]
-fn labels_that_are_needed_are_read_whatever_others_there_are() {
+fn needed_labels_are_read_beyond_the_limit() {
     let long = "x".repeat(limits::LABEL_BYTES + 1);
     let fits = r"\n".repeat(limits::LABEL_BYTES);
     for (value, taken) in [
@@ -135,7 +135,7 @@ fn labels_that_are_needed_are_read_whatever_others_there_are() {
 }
 
 #[test]
-fn what_is_not_needed_may_be_of_any_depth() {
+fn unused_values_may_have_any_depth() {
     let deep = "[".repeat(10_000) + &"]".repeat(10_000);
     let text = format!(r#"[{{"Id":"1","Mounts":{deep},"State":{deep},"Labels":{{"a":{deep}}}}}]"#);
     assert!(one(&text).labels().is_empty());
@@ -145,24 +145,24 @@ fn what_is_not_needed_may_be_of_any_depth() {
 }
 
 #[test]
-fn more_containers_than_can_be() {
+fn the_number_of_containers_is_limited() {
     let text = |count| {
         let all: Vec<_> = (0..count).map(|it| format!(r#"{{"Id":"{it}"}}"#)).collect();
         format!("[{}]", all.join(","))
     };
     assert_eq!(
-        listing(&text(limits::CONTAINERS)).unwrap().len(),
-        limits::CONTAINERS
+        listing(&text(limits::MAX_CONTAINERS)).unwrap().len(),
+        limits::MAX_CONTAINERS
     );
-    let error = listing(&text(limits::CONTAINERS + 1)).unwrap_err();
+    let error = listing(&text(limits::MAX_CONTAINERS + 1)).unwrap_err();
     assert!(error.to_string().contains("more than 200000 containers"));
-    // What is no container is not kept.
+    // Other elements do not count.
     let none = format!("[{}{{}}]", "{},".repeat(300_000));
     assert!(listing(&none).unwrap().is_empty());
 }
 
 #[test]
-fn labels_keep_what_is_text() {
+fn only_strings_are_labels() {
     let text = r#"[{"Id":"1","Labels":{"b":"2","a":"1","n":null,"x":5,"q":"\"\n"}}]"#;
     let labels = one(text).labels();
     let pairs: Vec<_> = labels
@@ -173,7 +173,7 @@ fn labels_keep_what_is_text() {
 }
 
 #[test]
-fn what_is_no_listing() {
+fn an_invalid_listing_fails() {
     assert_eq!(listing("null").unwrap().len(), 0);
     assert_eq!(listing("[]").unwrap().len(), 0);
     for text in [
@@ -190,12 +190,13 @@ fn what_is_no_listing() {
 }
 
 #[test]
-fn an_inspect_tells_a_state_or_it_is_none() {
-    let state = r#"{"Status":"exited","ExitCode":3}"#;
+fn an_inspect_without_a_state_fails() {
+    let state = r#"{"Status":"exited","ExitCode":3,"Error":"no such file"}"#;
     let text = format!(r#"{{"State":{state},"Config":5,"HostConfig":[],"RestartCount":-1}}"#);
     let want = Inspected {
         state: Some(State::Exited),
         code: 3,
+        error: "no such file".to_owned(),
         ..Inspected::default()
     };
     assert_eq!(Inspected::parse(&text).unwrap(), want);

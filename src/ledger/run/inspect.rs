@@ -38,7 +38,7 @@ impl Runs {
         self.stop_signal = inspected.stop_signal.or(self.stop_signal);
         // An inspect sent before the `die` event may still show the run as running.
         let died = self.exit.as_ref().and_then(|exit| exit.died_at);
-        let is_behind = inspected.runs() && inspected.started_at <= died;
+        let is_behind = inspected.is_running() && inspected.started_at <= died;
         if self.awaits_inspect() && !is_behind {
             // The `die` event of an exit from a listing may still come.
             self.report = match &self.exit {
@@ -51,7 +51,7 @@ impl Runs {
         let listed = self.listed;
         if let Some(listed) = &mut self.listed {
             listed.stage = Stage::Settled;
-            if let (Some(finished), false) = (inspected.finished_at, inspected.runs()) {
+            if let (Some(finished), false) = (inspected.finished_at, inspected.is_running()) {
                 listed.narrow_to(finished);
             }
         }
@@ -62,7 +62,7 @@ impl Runs {
         } else {
             answered
         };
-        let unreported = if inspected.runs() {
+        let unreported = if inspected.is_running() {
             self.apply_running(inspected, listed, latest_event, times.answered.uptime)
         } else if inspected.state == Some(State::Created) || inspected.started_at.is_none() {
             self.apply_failed_start(inspected, answered)

@@ -197,17 +197,17 @@ impl Outputs {
 
 /// Revision of each shard.
 fn revisions(ledger: &Ledger) -> Vec<u64> {
-    let shards = 0..Ledger::SHARDS;
-    shards.map(|at| ledger.revision_of(at..at + 1)).collect()
+    let slots = 0..Ledger::SHARDS;
+    slots.map(|at| ledger.revision_of(at..at + 1)).collect()
 }
 
-/// Which shards are kept, and not only equal.
+/// Which slots are the same as before, and not only equal.
 fn kept<'a>(
     before: &'a ContainerSnapshot,
     after: &'a ContainerSnapshot,
 ) -> impl Iterator<Item = bool> + 'a {
-    let shards = before.shards.iter().zip(&after.shards);
-    shards.map(|(one, other): (&Arc<[Row]>, _)| Arc::ptr_eq(one, other))
+    let slots = before.shards.iter().zip(&after.shards);
+    slots.map(|(one, other): (&Arc<[Row]>, _)| Arc::ptr_eq(one, other))
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! The event stream: bytes, lines, events.
 
-use docker_exit_exporter::engine::{Action, Event, Line, Lines, limits};
+use docker_exit_exporter::engine::{Action, Event, LineReader, StreamItem, limits};
 use docker_exit_exporter::http::HttpError;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -121,11 +121,11 @@ fn holds(stream: &[u8], dice: &mut Dice<'_>) {
 }
 
 /// What these pieces of a stream bring.
-fn lines<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Line> {
+fn lines<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<StreamItem> {
     let mut all = Vec::new();
-    let mut lines = Lines::default();
+    let mut lines = LineReader::default();
     for piece in pieces {
-        lines.take(piece, &mut |line| all.push(line));
+        lines.push(piece, &mut |line| all.push(line));
         // A vector that grows takes up to twice of what it needs.
         assert!(lines.capacity() <= 2 * limits::EVENT_LINE_BYTES);
     }
@@ -133,19 +133,19 @@ fn lines<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Line> {
 }
 
 /// The same out of an answer's chunks, as they come.
-fn through_http(stream: &[u8], dice: &mut Dice<'_>) -> Vec<Line> {
+fn through_http(stream: &[u8], dice: &mut Dice<'_>) -> Vec<StreamItem> {
     let wire = [HEAD.as_bytes(), &chunked(stream, dice)].concat();
     // An Engine that stops sends no last chunk.
     let pieces = Pieces::ByChance(dice.clone());
     let mut connection = connection(&wire[..wire.len() - 2], &pieces, End::Closed);
     let (_, mut body) = connection.get("docker", "/events", None).unwrap();
     let mut all = Vec::new();
-    let mut lines = Lines::default();
+    let mut lines = LineReader::default();
     loop {
         let count = match body.fill() {
             Ok(bytes) => {
                 assert!(!bytes.is_empty(), "the stream has no end");
-                lines.take(bytes, &mut |line| all.push(line));
+                lines.push(bytes, &mut |line| all.push(line));
                 bytes.len()
             }
             Err(error) => {
@@ -159,7 +159,7 @@ fn through_http(stream: &[u8], dice: &mut Dice<'_>) -> Vec<Line> {
 }
 
 /// Each whole line is told of once, if it is anything at all.
-fn agrees(stream: &[u8], got: &[Line]) {
+fn agrees(stream: &[u8], got: &[StreamItem]) {
     let mut got = got.iter();
     let end = stream.iter().rposition(|byte| *byte == b'\n');
     let whole = end.map_or(&[][..], |end| &stream[..end]);
@@ -168,22 +168,22 @@ fn agrees(stream: &[u8], got: &[Line]) {
             let told = got.next();
             let too_long = |why: &String| why.contains("longer than the limit");
             assert!(
-                matches!(told, Some(Line::Bad(why)) if too_long(why)),
+                matches!(told, Some(StreamItem::Invalid(why)) if too_long(why)),
                 "{told:?}"
             );
             continue;
         }
         let want = match std::str::from_utf8(line) {
             Ok(text) if text.trim_ascii().is_empty() => Ok(None),
-            Ok(text) => Event::parse(text.trim_ascii()),
-            Err(_) => Err(String::new()),
+            Ok(text) => Event::parse(text.trim_ascii()).map_err(drop),
+            Err(_) => Err(()),
         };
         match want {
             Ok(None) => {}
-            Ok(Some(want)) => assert_eq!(got.next(), Some(&Line::Event(Box::new(want)))),
-            Err(_) => {
+            Ok(Some(want)) => assert_eq!(got.next(), Some(&StreamItem::Event(Box::new(want)))),
+            Err(()) => {
                 let told = got.next();
-                assert!(matches!(told, Some(Line::Bad(_))), "{told:?}");
+                assert!(matches!(told, Some(StreamItem::Invalid(_))), "{told:?}");
             }
         }
     }

@@ -169,7 +169,7 @@ fn is_sensible(inspected: &Inspected) {
     let signal = inspected.stop_signal;
     assert!(signal.is_none_or(|signal| (1..=64).contains(&signal)));
     let running = matches!(inspected.state, Some(State::Running | State::Paused));
-    assert_eq!(inspected.runs(), running);
+    assert_eq!(inspected.is_running(), running);
 }
 
 fn agrees(inspected: &Inspected, value: &Value) {

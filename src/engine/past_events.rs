@@ -1,28 +1,28 @@
-//! What an Engine remembers of its last events, of all types.
+//! The past events of all types that the Engine still knows.
 //!
-//! Docker remembers 256 in memory (moby `daemon/events/events.go`, `eventsLimit`). They prove what a
-//! stream that broke has missed: if the oldest of them is from before the break, nothing.
+//! Docker keeps 256 in memory (moby `daemon/events/events.go`, `eventsLimit`). If the oldest of them is
+//! older than a gap in the event stream, none in the gap is lost.
 
 use jiff::Timestamp;
 
 use super::{Event, event};
 
-/// So many events Docker remembers, of all types.
-const REMEMBERED_EVENTS: usize = 256;
+/// The number of events that Docker keeps.
+const MAX_PAST_EVENTS: usize = 256;
 
-/// The answer to a request for all that is remembered.
+/// A response to `/events` with an end.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Remembered {
-    /// How many events there were, of all types.
+pub struct PastEvents {
+    /// The number of events of all types.
     pub count: usize,
-    /// When the oldest of them was made.
+    /// The time of the oldest event.
     pub oldest: Option<Timestamp>,
-    /// Those that are of interest, the oldest first.
+    /// The events of interest, oldest first.
     pub events: Vec<Event>,
 }
 
-impl Remembered {
-    /// Reads the body of the answer, an event per line. A line that is none counts all the same.
+impl PastEvents {
+    /// Parses the body, which has one event per line. Invalid lines count too.
     #[must_use]
     pub fn parse(body: &[u8]) -> Self {
         let mut all = Self::default();
@@ -40,33 +40,36 @@ impl Remembered {
         all
     }
 
-    /// Whether nothing is forgotten that was made since then: it reaches back so far, or the daemon is
-    /// a new one that has never forgotten anything. A new daemon knows nothing of the one before; if
-    /// that matters, it must be the one that made the event of that `other` time.
+    /// Whether all events since `time` are here: the oldest is not newer, or the daemon is so new that
+    /// it has dropped none. A new daemon does not know the events of the one before. To rule that out,
+    /// pass the time of an event in `other`: the oldest must not be newer than that either.
     #[must_use]
     pub fn reaches_back_to(&self, time: Timestamp, other: Option<Timestamp>) -> bool {
         let reaches = |time| self.oldest.is_some_and(|oldest| oldest <= time);
-        let forgot_nothing = self.count < REMEMBERED_EVENTS;
-        reaches(time) || (forgot_nothing && other.is_none_or(reaches))
+        let has_dropped_none = self.count < MAX_PAST_EVENTS;
+        reaches(time) || (has_dropped_none && other.is_none_or(reaches))
     }
 
-    /// Whether it is another daemon than the one that made an event then.
+    /// Whether another daemon made the event of this time.
     #[must_use]
-    pub fn is_of_another_than(&self, event: Timestamp) -> bool {
-        self.count < REMEMBERED_EVENTS && self.oldest.is_none_or(|oldest| oldest > event)
+    pub fn is_from_another_daemon(&self, event: Timestamp) -> bool {
+        self.count < MAX_PAST_EVENTS && self.oldest.is_none_or(|oldest| oldest > event)
     }
 }
 
-/// The path that asks for all that was made from one time to another, of whatever type.
+/// The path of the events of all types between two times.
 pub(super) fn path(since: Timestamp, until: Timestamp) -> String {
-    let text = |time: Timestamp| {
-        let nanos = time.as_nanosecond();
-        format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
-    };
+    let until = seconds(until);
     if since <= Timestamp::UNIX_EPOCH {
-        return format!("/events?since=0&until={}", text(until));
+        return format!("/events?since=0&until={until}");
     }
-    format!("/events?since={}&until={}", text(since), text(until))
+    format!("/events?since={}&until={until}", seconds(since))
+}
+
+/// A time in a query: seconds since 1970 with nanoseconds.
+pub(super) fn seconds(time: Timestamp) -> String {
+    let nanos = time.as_nanosecond();
+    format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
 }
 
 #[cfg(test)]
@@ -74,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_remembered_reaches_back_or_is_all_there_ever_was() {
+    fn past_events_reach_back_or_are_complete() {
         let line = |nanos: u64| {
             format!(r#"{{"Type":"image","Action":"pull","Actor":{{"ID":"i"}},"timeNano":{nanos}}}"#)
         };
@@ -83,7 +86,7 @@ mod tests {
             [(0, true, true), (255, true, true), (256, true, false)]
         {
             let lines: Vec<String> = (0..count).map(|number| line(10 + number)).collect();
-            let all = Remembered::parse(lines.join("\n").as_bytes());
+            let all = PastEvents::parse(lines.join("\n").as_bytes());
             assert_eq!(all.count as u64, count);
             assert_eq!(all.reaches_back_to(at(10), None), back_to_10, "{count}");
             assert_eq!(all.reaches_back_to(at(9), None), back_to_9, "{count}");
@@ -91,15 +94,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_counts_and_what_is_of_interest_is_kept() {
+    fn invalid_lines_count_and_events_of_interest_are_kept() {
         let die = r#"{"Type":"container","Action":"die","Actor":{"ID":"c"},"timeNano":7}"#;
-        let all = Remembered::parse(format!("garbage\r\n\n{die}\n\u{0}").as_bytes());
+        let all = PastEvents::parse(format!("garbage\r\n\n{die}\n\u{0}").as_bytes());
         assert_eq!((all.count, all.events.len()), (3, 1));
         assert_eq!(all.oldest, Timestamp::from_nanosecond(7).ok());
     }
 
     #[test]
-    fn the_path_of_all_that_is_remembered() {
+    fn the_path_of_past_events() {
         let until = Timestamp::from_nanosecond(1_795_336_842_015_241_720).unwrap();
         let want = "/events?since=0&until=1795336842.015241720";
         assert_eq!(path(Timestamp::UNIX_EPOCH, until), want);
