@@ -17,6 +17,9 @@ FROM --platform=$BUILDPLATFORM rust:1-alpine AS source
 RUN apk add --no-cache musl-dev
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
+# Cargo reads the manifests of all that belongs to the workspace.
+COPY examples/Cargo.toml examples/
+COPY tests/support/Cargo.toml tests/support/
 COPY src src
 ARG BUILDARCH TARGETARCH TARGETVARIANT
 # For another architecture Rust's own linker does: there is no C in this program.

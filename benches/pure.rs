@@ -31,13 +31,7 @@ use docker_exit_exporter::engine::{Inspected, listing};
 use docker_exit_exporter::labels::Filter;
 use docker_exit_exporter::ledger::{EventFeed, Ledger, Now, RequestTimes};
 use jiff::{SignedDuration, Timestamp};
-
-#[allow(dead_code)] // Shared with the tests, which use other parts of it.
-#[path = "../tests/support/container.rs"]
-mod container;
-#[allow(dead_code)]
-#[path = "../tests/support/crowd.rs"]
-mod crowd;
+use test_support::crowd;
 
 /// Stopped containers. Without optimisation, as in `cargo test --benches`, only the small host is
 /// there: then it is a matter of whether it works.

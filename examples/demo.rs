@@ -16,19 +16,11 @@ use std::{env, thread};
 use docker_exit_exporter::config::Command;
 use docker_exit_exporter::exporter;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-
-#[path = "../tests/support/container.rs"]
-#[allow(dead_code)] // The tests use more of it.
-mod container;
-#[path = "../tests/support/fake_engine.rs"]
-#[allow(dead_code)]
-mod fake_engine;
-
-use container::Container;
-use fake_engine::{Answer, FakeEngine};
-use serde_json::json;
+use test_support::container::Container;
+use test_support::fake_engine::{Answer, FakeEngine};
 
 /// Time between two things that happen on the made-up host.
 const PACE: Duration = Duration::from_secs(3);

@@ -50,22 +50,15 @@ use std::{fs, io, thread};
 use lexopt::ValueExt;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use test_support::crowd;
+use test_support::fake_engine::{Answer, FakeEngine};
 
 mod client;
-#[path = "../../tests/support/container.rs"]
-#[allow(dead_code)] // The tests use more of it.
-mod container;
-#[path = "../../tests/support/crowd.rs"]
-mod crowd;
-#[path = "../../tests/support/fake_engine.rs"]
-#[allow(dead_code)]
-mod fake_engine;
 mod limits;
 mod process;
 mod table;
 
 use client::{Client, Times, scrape_all, serve_bare};
-use fake_engine::{Answer, FakeEngine};
 use process::Exporter;
 use table::{Table, count, digits, megabytes, time};
 

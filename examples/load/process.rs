@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::{Fallible, PATIENCE, go_on};
 
+/// The package and its binary.
+const EXPORTER: &str = "docker-exit-exporter";
+
 /// The program, built from this source tree as it is released.
 pub(crate) fn build() -> Fallible<PathBuf> {
     // TARGET/release/examples/load
@@ -18,8 +21,7 @@ pub(crate) fn build() -> Fallible<PathBuf> {
     let target = this.ancestors().nth(3).ok_or("no target directory")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--release", "--locked", "--bin"])
-        .arg(env!("CARGO_PKG_NAME"))
+        .args(["build", "--release", "--locked", "--package", EXPORTER])
         .arg("--target-dir")
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -28,7 +30,7 @@ pub(crate) fn build() -> Fallible<PathBuf> {
     if !status.success() {
         return Err("the exporter cannot be built".into());
     }
-    Ok(target.join("release").join(env!("CARGO_PKG_NAME")))
+    Ok(target.join("release").join(EXPORTER))
 }
 
 /// A running exporter; it ends when this is dropped.

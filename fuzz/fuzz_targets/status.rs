@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_targets::status(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| test_support::fuzz_targets::status(data));
