@@ -18,6 +18,7 @@ RUN apk add --no-cache musl-dev
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 # Cargo reads the manifests of all that belongs to the workspace.
+COPY benches/Cargo.toml benches/
 COPY examples/Cargo.toml examples/
 COPY tests/support/Cargo.toml tests/support/
 COPY src src

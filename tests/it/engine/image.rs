@@ -196,6 +196,7 @@ fn the_build_sees_the_sources_and_no_more() {
     let sources = [
         "Cargo.toml",
         "Cargo.lock",
+        "benches/Cargo.toml",
         "examples/Cargo.toml",
         "tests/support/Cargo.toml",
         "src/main.rs",
