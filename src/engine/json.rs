@@ -193,7 +193,7 @@ pub struct Inspected {
     pub code: i64,
     /// `State.Error`: why the last start failed; empty if it succeeded.
     pub error: String,
-    /// `State.Health.Status` is `unhealthy`. It stays so after the exit.
+    /// Whether its health checks failed, also of a container that has exited.
     pub unhealthy: bool,
     /// `State.OOMKilled`: the kernel killed the main process or one of its children in this run.
     pub oom_killed: bool,
@@ -270,9 +270,10 @@ impl Inspected {
             fields_of(state, ["Status", "ExitCode", "Error", "OOMKilled"]);
         let [health, started_at, finished_at] =
             fields_of(state, ["Health", "StartedAt", "FinishedAt"]);
-        let [image, docker_labels, stop_signal] =
-            fields_of(config, ["Image", "Labels", "StopSignal"]);
-        let [health] = fields_of(health, ["Status"]);
+        let [image, docker_labels, stop_signal, healthcheck] =
+            fields_of(config, ["Image", "Labels", "StopSignal", "Healthcheck"]);
+        let [failed_checks] = fields_of(health, ["FailingStreak"]);
+        let [retries] = fields_of(healthcheck, ["Retries"]);
         let [cgroup_parent, policy] = fields_of(host, ["CgroupParent", "RestartPolicy"]);
         let [policy] = fields_of(policy, ["Name"]);
         let text = |raw: Option<&'_ RawValue>| Some(super::value::text(raw?)?.into_owned());
@@ -287,7 +288,7 @@ impl Inspected {
             state: State::parse(&status),
             code,
             error: error.unwrap_or_default().into_owned(),
-            unhealthy: text(health).is_some_and(|word| word == "unhealthy"),
+            unhealthy: is_unhealthy(scalar(failed_checks), scalar(retries)),
             oom_killed: scalar(oom_killed) == Some(true),
             started_at: time(started_at),
             finished_at: time(finished_at),
@@ -299,6 +300,15 @@ impl Inspected {
             restart_policy: text(policy).and_then(|word| RestartPolicy::parse(&word)),
         })
     }
+}
+
+/// Whether so many checks failed in a row that a container is unhealthy. `Health.Status` does not show that: Docker sets it
+/// to `unhealthy` whenever it ends the checks, because the container stops (moby `container/health.go`).
+fn is_unhealthy(failed_checks: Option<u64>, retries: Option<u64>) -> bool {
+    // moby `daemon/health.go`
+    const DEFAULT_RETRIES: u64 = 3;
+    let retries = retries.filter(|&it| it > 0).unwrap_or(DEFAULT_RETRIES);
+    failed_checks.is_some_and(|failed| failed >= retries)
 }
 
 /// Parses an RFC 3339 time. Times before 1970 mean never: the Engine writes `0001-01-01T00:00:00Z`.

@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 fn one(element: &str) -> Listed<'_> {
@@ -226,5 +228,27 @@ fn times() {
         ("", None),
     ] {
         assert_eq!(timestamp(text).map(Timestamp::as_second), want, "{text}");
+    }
+}
+
+#[test]
+fn failed_health_checks_make_a_container_unhealthy() {
+    for (failed_checks, retries, want) in [
+        // Docker ended the checks of a healthy container.
+        (Some(0), Some(3), false),
+        (Some(2), None, false),
+        (Some(3), None, true),
+        (Some(3), Some(0), true),
+        (Some(1), Some(1), true),
+        (Some(4), Some(5), false),
+        (None, None, false),
+    ] {
+        let health = json!({"Status": "unhealthy", "FailingStreak": failed_checks});
+        let text = json!({
+            "State": {"Status": "exited", "ExitCode": 137, "Health": health},
+            "Config": {"Healthcheck": {"Retries": retries}},
+        });
+        let inspected = Inspected::parse(&text.to_string()).unwrap();
+        assert_eq!(inspected.unhealthy, want, "{text}");
     }
 }

@@ -14,8 +14,9 @@ use crate::support::waiting::{PATIENCE, eventually};
 fn who_asked_for_an_end_is_told_from_who_did_not() {
     const SLEEP: [&str; 2] = ["sleep", "1000"];
     /// Service, code, reason; and whether it runs again.
-    const ENDS: [(&str, f64, &str, bool); 13] = [
+    const ENDS: [(&str, f64, &str, bool); 14] = [
         ("deaf", 137.0, "stopped", false),
+        ("sound", 137.0, "stopped", false),
         ("obeys", 143.0, "stopped", false),
         ("polite", 0.0, "stopped", false),
         ("gone", 137.0, "stopped", false),
@@ -38,6 +39,10 @@ fn who_asked_for_an_end_is_told_from_who_did_not() {
     let (stop, hang_up) = (["stop", "--time=1"], ["kill", "--signal=HUP"]);
     run_service(&engine, "deaf", &[], &SLEEP);
     docker(&stop, "deaf");
+    // Docker calls every container unhealthy whose health checks it has ended.
+    let checked = ["--health-cmd=true", "--health-interval=1s"];
+    run_service(&engine, "sound", &checked, &SLEEP);
+    docker(&stop, "sound");
     run_script(&engine, "obeys", &[], "trap 'exit 143' TERM");
     docker(&["stop"], "obeys");
     run_script(&engine, "polite", &[], "trap 'exit 0' TERM");

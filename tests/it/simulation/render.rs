@@ -167,14 +167,16 @@ pub(crate) fn inspect(world: &World, history: &History, number: usize, view: &Vi
         time(view.finished),
     );
     if spec.health {
-        let health = if view.unhealthy {
+        // Docker calls every container unhealthy whose health checks it has ended.
+        let health = if view.unhealthy || !view.runs() {
             "unhealthy"
         } else {
             "healthy"
         };
+        let failed_checks = if view.unhealthy { 3 } else { 0 };
         let _ = write!(
             text,
-            r#","Health":{{"Status":"{health}","FailingStreak":0,"Log":[]}}"#
+            r#","Health":{{"Status":"{health}","FailingStreak":{failed_checks},"Log":[]}}"#
         );
     }
     let (policy, most) = match spec.policy {

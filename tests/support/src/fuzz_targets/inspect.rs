@@ -50,8 +50,10 @@ const STATE: [(&str, &[&str]); 7] = [
         "Health",
         &[
             r#"{"Status":"unhealthy","FailingStreak":3}"#,
-            r#"{"Status":"\u0075nhealthy"}"#,
-            r#"{"Status":"healthy"}"#,
+            r#"{"Status":"unhealthy","FailingStreak":0}"#,
+            r#"{"FailingStreak":5}"#,
+            r#"{"FailingStreak":"3"}"#,
+            r#"{"FailingStreak":-1}"#,
             r#"{"Status":null}"#,
             r#""unhealthy""#,
             "null",
@@ -60,7 +62,7 @@ const STATE: [(&str, &[&str]); 7] = [
     ("StartedAt", TIMES),
     ("FinishedAt", TIMES),
 ];
-const CONFIG: [(&str, &[&str]); 3] = [
+const CONFIG: [(&str, &[&str]); 4] = [
     ("Image", &[r#""busybox""#, r#""\u0062""#, r#""""#]),
     (
         "Labels",
@@ -69,6 +71,10 @@ const CONFIG: [(&str, &[&str]); 3] = [
             r#"{"a":"1","b.c/d":"\"2\"\n"}"#,
             r#"{"a":"1","n":null,"x":5,"o":{"a":"2"},"":""}"#,
         ],
+    ),
+    (
+        "Healthcheck",
+        &[r#"{"Retries":5}"#, r#"{"Retries":0}"#, "{}", "null"],
     ),
     (
         "StopSignal",
@@ -184,8 +190,16 @@ fn agrees(inspected: &Inspected, value: &Value) {
     assert_eq!(inspected.error, text("State", "Error").unwrap_or_default());
     let oom_killed = of("State", "OOMKilled") == Some(&Value::Bool(true));
     assert_eq!(inspected.oom_killed, oom_killed);
-    let health = of("State", "Health").and_then(|it| it.get("Status"));
-    let unhealthy = health.and_then(Value::as_str) == Some("unhealthy");
+    let number = |outer, inner, name| {
+        let value = of(outer, inner).and_then(|it| it.get(name));
+        value.and_then(Value::as_u64)
+    };
+    let failed_checks = number("State", "Health", "FailingStreak");
+    let retries = match number("Config", "Healthcheck", "Retries") {
+        Some(retries) if retries > 0 => retries,
+        _ => 3,
+    };
+    let unhealthy = failed_checks.is_some_and(|failed| failed >= retries);
     assert_eq!(inspected.unhealthy, unhealthy);
     let restarts = value.get("RestartCount").and_then(Value::as_u64);
     assert_eq!(inspected.restart_count, restarts);
