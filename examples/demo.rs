@@ -1,5 +1,5 @@
-//! The exporter at work for someone without Docker: it watches a made-up Engine whose containers
-//! end, crash and come back while you look.
+//! The exporter without Docker: it watches a simulated Engine whose containers end, crash and come
+//! back while you watch.
 //!
 //! ```text
 //! cargo run --release --example demo
@@ -14,8 +14,9 @@ use std::time::Duration;
 use std::{env, thread};
 
 use docker_exit_exporter::config::Command;
-use docker_exit_exporter::exporter;
+use docker_exit_exporter::{exporter, logging};
 use jiff::{SignedDuration, Timestamp};
+use log::LevelFilter;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -26,12 +27,12 @@ use test_support::fake_engine::{Answer, FakeEngine};
 const PACE: Duration = Duration::from_secs(3);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     let Command::Serve(mut config) =
         Command::parse(env::args_os().skip(1), |name| env::var_os(name))?
     else {
         return Err("the demo only serves".into());
     };
+    logging::init(config.log.as_ref(), LevelFilter::Info);
     let engine = FakeEngine::start();
     config.docker_host = engine.address().parse()?;
     let info = json!({
@@ -46,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let port = listener.local_addr()?.port();
     exporter::start(&config, listener)?;
     println!(
-        "What happens on a made-up host is on http://localhost:{port}/ and /metrics; Ctrl-C ends it."
+        "A simulated Docker host is on http://localhost:{port}/ and /metrics. Press Ctrl-C to stop."
     );
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let engine = Arc::new(engine);

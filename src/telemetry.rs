@@ -68,7 +68,7 @@ impl Telemetry {
         let telemetry = Self {
             collections: counters(
                 "collections_total",
-                "Listings of the containers by result.",
+                "Listings of all containers, by result.",
                 "result",
             )?,
             collection_duration: float_gauge(
@@ -77,7 +77,7 @@ impl Telemetry {
             )?,
             last_collection: float_gauge(
                 "last_collection_timestamp_seconds",
-                "When the last collection that worked ended, in seconds since 1970; 0 before.",
+                "When the last successful listing ended, in seconds since 1970; 0 before the first.",
             )?,
             engine_requests: counter(
                 "engine_requests_total",
@@ -85,32 +85,32 @@ impl Telemetry {
             )?,
             http_requests: counters(
                 "http_requests_total",
-                "Requests answered by status code.",
+                "HTTP requests answered, by status code.",
                 "code",
             )?,
-            connections: gauge("connections", "HTTP connections that are open.")?,
+            connections: gauge("connections", "Open HTTP connections.")?,
             connections_refused: counter(
                 "connections_refused_total",
-                "HTTP connections that were ended to make room for others, or for what their clients sent or did not take.",
+                "HTTP connections that were closed before their whole answer was read, to make room or because of their client.",
             )?,
-            event_stream_up: gauge("event_stream_up", "Whether the Engine's events come in.")?,
+            event_stream_up: gauge("event_stream_up", "Whether the event stream is open.")?,
             event_stream_connects: counter(
                 "event_stream_connects_total",
-                "How often a stream of events was opened.",
+                "How often the event stream was opened.",
             )?,
-            events: counters("events_total", "Events that came in by action.", "action")?,
+            events: counters("events_total", "Events received, by action.", "action")?,
             events_lost: counter(
                 "events_lost_total",
-                "Runs of containers that ended unseen, and gaps in the events that may have hidden some.",
+                "Runs that ended unseen, and gaps in the events that may have hidden some.",
             )?,
-            workloads: gauge("workloads", "Workloads that exits are counted for.")?,
+            workloads: gauge("workloads", "Workloads whose exits are counted.")?,
             workloads_dropped: counter(
                 "workloads_dropped_total",
-                "Containers whose exits are not counted, since there are too many workloads.",
+                "Containers whose exits are not counted, because there are too many workloads.",
             )?,
             labels_dropped: counter(
                 "labels_dropped_total",
-                "Docker labels that series lack, since a container has too many, or they are too long.",
+                "Docker labels that are left out of the series, because they are too many or too long.",
             )?,
             registry: registry.clone(),
             process,

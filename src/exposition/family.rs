@@ -8,57 +8,54 @@ pub(super) const UP: Family = gauge(
 );
 pub(super) const ENGINE_INFO: Family = gauge(
     "docker_engine_info",
-    "The Docker Engine that is watched; always 1.",
+    "The Docker Engine on this host; always 1.",
 );
 pub(super) const CONTAINERS: Family =
     gauge("docker_containers", "Containers on this host by state.");
 /// The families with one series per container, in the order of the text.
 pub(super) const CONTAINER_FAMILIES: [Family; 11] = [
-    gauge(
-        "container_exit_code",
-        "Exit code of the container's last run, which is over.",
-    ),
+    gauge("container_exit_code", "Exit code of the stopped container."),
     gauge(
         "container_exit_timestamp_seconds",
-        "When the container's last run ended, in seconds since 1970.",
+        "When the container stopped, in seconds since 1970.",
     ),
     gauge(
         "container_exit_duration_seconds",
-        "How long the container's last run took.",
+        "How long the container had run.",
     ),
     gauge(
         "container_exit_reason",
-        "Why the container's last run ended; always 1.",
+        "Why the container stopped; always 1.",
     ),
     gauge(
         "container_exit_superseded",
-        "Whether there is, or has been, a newer container of the same service and slot or number on this host.",
+        "Whether a newer container has taken the place of this one on this host.",
     ),
     gauge(
         "container_exit_removed",
-        "Whether the container is removed, and its exit is only shown for a while.",
+        "Whether the container was removed, and its exit is only shown for a while.",
     ),
     gauge(
         "container_restart_policy",
-        "The policy by which Docker restarts the container; always 1, none for no.",
+        "The container's restart policy; always 1, missing for the policy no.",
     ),
     Family {
         name: "container_restart_count",
         // A gauge, but promtool takes a gauge's `_count` for part of a histogram.
         kind: "untyped",
-        help: "Restarts of the container by its restart policy.",
+        help: "How often the restart policy has restarted the container.",
     },
     gauge(
         "container_last_exit_code",
-        "Exit code of the run before of a container that runs again.",
+        "Exit code of the previous run of a container that runs again.",
     ),
     gauge(
         "container_last_exit_timestamp_seconds",
-        "When the run before of a container that runs again ended, in seconds since 1970.",
+        "When the previous run of a container that runs again ended, in seconds since 1970.",
     ),
     gauge(
         "container_last_exit_reason",
-        "Why the run before of a container that runs again ended; always 1.",
+        "Why the previous run of a container that runs again ended; always 1.",
     ),
 ];
 /// Indexes into [`CONTAINER_FAMILIES`].
@@ -76,7 +73,7 @@ pub(super) const LAST_REASON: usize = 10;
 
 pub(super) const SWARM_SLOTS: Family = gauge(
     "container_slot_created_timestamp_seconds",
-    "When the newest container of a Swarm service's slot on this host was made, in seconds since 1970.",
+    "When the newest container of this Swarm service and slot on this host was created, in seconds since 1970.",
 );
 
 pub(super) const EXITS: Family = Family {
@@ -87,7 +84,7 @@ pub(super) const EXITS: Family = Family {
 pub(super) const OOM_KILLS: Family = Family {
     name: "container_oom_kills_total",
     kind: "counter",
-    help: "How often the OOM killer came to a workload's containers since the exporter started, also for a child of one that runs on.",
+    help: "OOM kills in a workload's containers since the exporter started, including child processes of containers that live on.",
 };
 
 /// A metric family.

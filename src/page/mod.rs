@@ -1,7 +1,7 @@
 //! The page at `/`. Pure: a snapshot, a view and the time go in, HTML comes out.
 //!
 //! The page has no script, and its policy lets none run and nothing be loaded. Text from Docker is
-//! escaped by [`Escaped`](text::Escaped); in URLs it appears only as [`View::query`] encodes it.
+//! escaped by `Escaped`; in URLs it appears only as [`View::query`] encodes it.
 
 mod details;
 mod down;

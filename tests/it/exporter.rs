@@ -250,7 +250,8 @@ fn an_exit_from_before_the_start_is_counted_in_one_line() {
     engine.put(Container::running(3, "running"));
     let exporter = Exporter::start(&engine.address());
     exporter.until("the first collection", has_exit("old", 3.0));
-    let want = "Docker 28.5.2 (API 1.51) has 3 containers; the last run of 2 is over, of 1 with a code other than 0";
+    let want =
+        "Docker 28.5.2 (API 1.51) has 3 containers. 2 exits are shown, 1 with a code other than 0";
     eventually(PATIENCE, || {
         let said = exporter.said();
         said.contains(want).then_some(()).ok_or(said)

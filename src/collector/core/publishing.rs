@@ -206,8 +206,8 @@ impl Core {
         let exits = self.ledger.exits().count();
         let failed = self.ledger.exits().filter(|it| it.exit.code != Some(0));
         let line = format!(
-            "Docker {} (API {}) has {total} containers; the last run of {exits} is over, \
-             of {} with a code other than 0",
+            "Docker {} (API {}) has {total} containers. {exits} exits are shown, \
+             {} with a code other than 0",
             OneLine::new(self.engine.version()),
             OneLine::new(&self.engine.identity.api_version),
             failed.count()
