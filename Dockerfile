@@ -1,17 +1,21 @@
-# docker-exit-exporter: one static binary, and the licences of what is in it.
+# One static binary, and the licences of what is in it.
 #
 #   docker build -t docker-exit-exporter .
 #
-# for this machine's own architecture, and for others, cross-compiled (no emulation):
+# For other platforms it is cross-compiled, without emulation:
 #
 #   docker buildx build --platform linux/amd64,linux/arm64,linux/arm/v7 -t docker-exit-exporter .
 #
-# A binary that is built already, static, in dist/docker-exit-exporter, is packaged without any base image:
+# Static binaries that exist already are packaged without any base image, also for several platforms at once. deploy/release builds
+# them. Each platform has its own folder, so no image can get the binary of another platform: dist/linux-amd64/, dist/linux-arm64/,
+# dist/linux-armv7/.
 #
 #   docker build --build-arg BINARY=prebuilt -t docker-exit-exporter .
 #
-# It takes BuildKit, which skips the stage that is not chosen (Docker before 23.0: DOCKER_BUILDKIT=1).
+# The build needs BuildKit, which skips the stage that is not chosen (before Docker 23: DOCKER_BUILDKIT=1).
 ARG BINARY=source
+# BuildKit sets this since 0.17 (Docker 28), see below. For Docker 25 to 27: --build-arg TARGETSTAGE=default.
+ARG TARGETSTAGE
 
 FROM --platform=$BUILDPLATFORM rust:1-alpine AS source
 RUN apk add --no-cache musl-dev
@@ -23,7 +27,7 @@ COPY examples/Cargo.toml examples/
 COPY tests/support/Cargo.toml tests/support/
 COPY src src
 ARG BUILDARCH TARGETARCH TARGETVARIANT
-# For another architecture Rust's own linker does: there is no C in this program.
+# Another platform needs no C compiler, because there is no C in this program: Rust's own linker is enough.
 RUN set -eu; \
     case "$TARGETARCH$TARGETVARIANT" in \
         amd64*) target=x86_64-unknown-linux-musl ;; \
@@ -39,17 +43,26 @@ RUN set -eu; \
     mv "target/$target/release/docker-exit-exporter" /docker-exit-exporter
 
 FROM scratch AS prebuilt
-COPY dist/docker-exit-exporter /docker-exit-exporter
+ARG TARGETOS TARGETARCH TARGETVARIANT
+COPY dist/${TARGETOS}-${TARGETARCH}${TARGETVARIANT}/docker-exit-exporter /docker-exit-exporter
 
 FROM ${BINARY} AS binary
 
-FROM scratch
+# Builders before BuildKit 0.12 (Docker 25) reject --start-interval, even in a stage that they skip, unless ONBUILD hides it. Without
+# it the first health check comes after 30 s.
+FROM scratch AS healthcheck
+ONBUILD HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
+    CMD ["/docker-exit-exporter", "healthcheck"]
+FROM scratch AS healthcheck-start-interval
+ONBUILD HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --start-interval=1s --retries=3 \
+    CMD ["/docker-exit-exporter", "healthcheck"]
+
+FROM healthcheck${TARGETSTAGE:+-start-interval}
 LABEL org.opencontainers.image.title="docker-exit-exporter" \
       org.opencontainers.image.description="A Prometheus exporter for the exit codes of stopped Docker containers" \
       org.opencontainers.image.licenses="MIT AND Apache-2.0"
 COPY LICENSE THIRD_PARTY_LICENSES /
 COPY --from=binary --chmod=0755 /docker-exit-exporter /docker-exit-exporter
 EXPOSE 9090
-# It starts as root only to become the user 65534 with the group of Docker's socket, whatever that is on this host.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 CMD ["/docker-exit-exporter", "healthcheck"]
+# It starts as root, and becomes user 65534 with the group of this host's Docker socket.
 ENTRYPOINT ["/docker-exit-exporter"]

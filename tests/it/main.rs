@@ -10,6 +10,7 @@ mod fuzz;
 mod golden;
 mod http_client;
 mod licences;
+mod packaging;
 mod page;
 mod siege;
 mod simulation;

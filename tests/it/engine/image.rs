@@ -16,6 +16,14 @@ const EXPORTER: &str = "docker-exit-exporter-test";
 const MAX_SIZE: u64 = 5_000_000;
 /// What goes along with the program in the image.
 const LICENCES: [&str; 2] = ["LICENSE", "THIRD_PARTY_LICENSES"];
+/// The folder in `dist/` for this machine's binary.
+const PLATFORM: &str = if cfg!(target_arch = "x86_64") {
+    "linux-amd64"
+} else if cfg!(target_arch = "aarch64") {
+    "linux-arm64"
+} else {
+    "linux-armv7"
+};
 /// How long `docker stop` may take: well under the ten seconds after which Docker kills.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
@@ -324,6 +332,49 @@ fn engine_with_image() -> Engine {
     engine
 }
 
+/// One binary must not serve all platforms.
+#[test]
+#[ignore = "needs a real Docker Engine: cargo test --test it engine:: -- --ignored"]
+fn a_prebuilt_image_takes_the_binary_of_its_own_platform() {
+    let engine = Engine::new();
+    let context = engine.folder.join("context");
+    let platforms = [
+        ("linux/amd64", "linux-amd64"),
+        ("linux/arm64", "linux-arm64"),
+        ("linux/arm/v7", "linux-armv7"),
+    ];
+    for (_, folder) in platforms {
+        let folder = context.join("dist").join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        let text = folder.file_name().unwrap().to_str().unwrap();
+        fs::write(folder.join("docker-exit-exporter"), text).unwrap();
+    }
+    for file in ["Dockerfile", ".dockerignore"].iter().chain(&LICENCES) {
+        fs::copy(project(file), context.join(file)).unwrap();
+    }
+    let build = |platform: &str| {
+        let files = engine.folder.join("files");
+        let _ = fs::remove_dir_all(&files);
+        engine.try_docker(&[
+            "build",
+            "--build-arg",
+            "BINARY=prebuilt",
+            "--platform",
+            platform,
+            &format!("--output={}", files.display()),
+            &context.display().to_string(),
+        ])?;
+        Ok::<_, String>(fs::read_to_string(files.join("docker-exit-exporter")).unwrap())
+    };
+    for (platform, folder) in platforms {
+        assert_eq!(build(platform).as_deref(), Ok(folder), "{platform}");
+    }
+    fs::remove_dir_all(context.join("dist/linux-arm64")).unwrap();
+    fs::write(context.join("dist/docker-exit-exporter"), "any").unwrap();
+    let refused = build("linux/arm64").unwrap_err();
+    assert!(refused.contains("linux-arm64"), "{refused}");
+}
+
 /// Builds the exporter's image under that name.
 pub(crate) fn build_image(engine: &Engine, name: &str) {
     build(engine, &format!("--tag={name}"));
@@ -332,8 +383,9 @@ pub(crate) fn build_image(engine: &Engine, name: &str) {
 /// Builds the exporter's image, and does with it what this option says.
 fn build(engine: &Engine, option: &str) {
     let context = engine.folder.join("context");
-    fs::create_dir_all(context.join("dist")).unwrap();
-    fs::copy(static_binary(), context.join("dist/docker-exit-exporter")).unwrap();
+    let dist = context.join("dist").join(PLATFORM);
+    fs::create_dir_all(&dist).unwrap();
+    fs::copy(static_binary(), dist.join("docker-exit-exporter")).unwrap();
     for file in ["Dockerfile", ".dockerignore"].iter().chain(&LICENCES) {
         fs::copy(project(file), context.join(file)).unwrap();
     }

@@ -220,7 +220,12 @@ fn the_commands_that_the_texts_name_find_the_exporter() {
     let value = |key: &str| {
         let mut lines = compose.lines();
         let value = lines.find_map(|line| line.trim().strip_prefix(key));
-        value.unwrap_or_else(|| panic!("docker-compose.yml has no {key}"))
+        let value = value.unwrap_or_else(|| panic!("docker-compose.yml has no {key}"));
+        // `${VARIABLE:-default}`
+        let default = value
+            .split_once(":-")
+            .map(|(_, it)| it.trim_end_matches('}'));
+        default.unwrap_or(value)
     };
     // There may be no plugin: what it would do.
     engine.docker(&[
