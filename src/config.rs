@@ -71,7 +71,7 @@ pub struct ConfigError {
     cause: Cause,
 }
 
-/// A more specific reason than what a setting takes.
+/// Why a value is bad, if more can be said than which values the setting takes.
 type Cause = Option<Box<dyn Error + Send + Sync>>;
 
 impl fmt::Display for ConfigError {

@@ -22,8 +22,8 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(16 * 60);
 /// ordinary host.
 const MAX_BURST: u32 = 500;
 
-/// After a burst one inspect is allowed per interval, so that inspects do not double a storm of exits.
-/// A daemon with 1,000 containers takes 0.4 ms for one: 4 % of a core. Until then the exits are counted
+/// After a burst one inspect is allowed per interval, so that a storm of exits is not followed by one of inspects.
+/// A daemon with 1,000 containers takes 0.4 ms for one: 4 % of a core. Until their inspect, exits are counted
 /// and shown from their events or the listing, without restart count, exact times, and the OOM flag
 /// that only an inspect has.
 const INSPECT_INTERVAL: Duration = Duration::from_millis(10);

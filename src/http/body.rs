@@ -4,7 +4,7 @@ use std::io::BufRead;
 use std::time::Instant;
 
 use super::error::Limit;
-use super::head::{available, fill, read_line};
+use super::reader::{available, fill, read_line};
 use super::{Connection, HttpError, limits};
 use crate::deadline::Transport;
 

@@ -14,6 +14,7 @@ mod body;
 mod connection;
 mod error;
 mod head;
+mod reader;
 
 pub use body::Body;
 pub use connection::Connection;

@@ -54,7 +54,7 @@ const MAX_MINUTES: usize = 60;
 /// Maximum number of failures per workload.
 const MAX_FAILURES: usize = 10;
 
-/// How many minutes the Engine's clock may be ahead of the reader's.
+/// How many minutes after the caller's `now` a failure may be and still count: clocks differ.
 const MAX_MINUTES_AHEAD: i64 = 5;
 
 impl FailingWorkload {

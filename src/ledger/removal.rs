@@ -53,8 +53,8 @@ fn signed(uptime: Duration) -> SignedDuration {
 
 impl Ledger {
     /// Marks the containers that are missing from the last listing. A listing may be too old for a
-    /// container with newer events. Returns the containers that only an inspect can tell to be
-    /// removed, since something is left to report.
+    /// container with newer events. Returns the containers with something left to report, for which
+    /// only an inspect can confirm the removal.
     pub(super) fn mark_missing(&mut self, times: &RequestTimes) -> Vec<Box<str>> {
         let (mut missing, mut gone) = (Vec::new(), Vec::new());
         (self.unlisted, self.unlisted_bytes) = (0, 0);

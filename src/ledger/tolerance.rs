@@ -25,21 +25,21 @@ pub(super) const LISTING_DELAY: SignedDuration = SignedDuration::from_secs(10);
 /// reason by then.
 pub(super) const INSPECT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The same on Podman, where only the inspect tells of the OOM killer and may take a second.
+/// [`INSPECT_TIMEOUT`] on Podman, where only the inspect tells of the OOM killer, and may take a second.
 pub(super) const PODMAN_INSPECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The same where only the inspect can tell the code, the reason, or whether a missing container is
+/// [`INSPECT_TIMEOUT`] where only the inspect can tell the code, the reason, or whether a missing container is
 /// removed. Several attempts have failed by then.
 pub(super) const FINAL_INSPECT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long to wait for the `die` event of an exit while events are followed.
 pub(super) const DIE_EVENT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The same while the event stream is about to be opened or replays events. Longer than most
+/// [`DIE_EVENT_TIMEOUT`] while the event stream is about to be opened or replays events. Longer than most
 /// outages and than the longest backoff.
 pub(super) const REPLAY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The same for a run whose exit was not seen. It is lost if even a stream opened after an outage
+/// [`REPLAY_TIMEOUT`] for a run whose exit was not seen. The run is lost if even a stream opened after an outage
 /// does not show it.
 pub(super) const UNSEEN_RUN_TIMEOUT: Duration = Duration::from_secs(300);
 

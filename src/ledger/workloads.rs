@@ -133,7 +133,7 @@ impl Workloads {
         self.unscraped.back().map(|newest| newest.revision)
     }
 
-    /// Uptime at which [`Workloads::expire`] gives up on the next scrape.
+    /// Uptime at which [`Workloads::expire`] next stops waiting for a scrape to take a workload's zeros.
     pub(super) fn next_timeout(&self) -> Option<Duration> {
         let oldest = self.unscraped.front()?;
         Some(oldest.since.map_or(Duration::ZERO, |at| at + ZERO_TIMEOUT))

@@ -32,7 +32,7 @@ const RESUME_DELAY: Duration = Duration::from_secs(5);
 /// The timeout of one inspect. It is retried.
 const INSPECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The past events that Podman is asked for. It keeps them for ever.
+/// How far back Podman is asked for past events. It keeps them for ever.
 const PODMAN_PAST_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// An input of the core.
@@ -131,7 +131,7 @@ pub struct Core {
     outage: Option<Outage>,
     /// The time of the first successful listing since the start or the last outage.
     up_since: Option<Timestamp>,
-    /// The lost runs and the left out labels of the ledger that are already in the metrics.
+    /// How many of the ledger's lost runs (and, in the next field, left-out labels) the metrics include already.
     reported_lost: u64,
     reported_left_out: u64,
     publish_at: Option<Duration>,

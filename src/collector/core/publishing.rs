@@ -33,7 +33,8 @@ const RENDER_PAUSE_FACTOR: u32 = 4;
 /// Unreported exits are looked at again after this time at the earliest.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The first text waits this long for the inspects of the first listing. 100,000 containers take 16 s.
+/// The first text waits this long for the inspects of the first listing. On a slow machine 100,000
+/// containers take 16 s.
 const FIRST_PUBLISH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The first text waits no longer than this after the last response: an inspect hangs.

@@ -31,7 +31,7 @@ pub(super) struct GapCheck {
     pub(super) complete_until: Timestamp,
     /// The last event that came before the current stream.
     last: Option<Timestamp>,
-    /// The last event before the gap, if some before it may not have come.
+    /// The newest event before the gap, if some events older than it may be missing as well.
     pub(super) doubtful_until: Option<Timestamp>,
     /// The stream has replayed an event from before the gap.
     has_replayed: bool,

@@ -102,8 +102,8 @@ impl Runs {
         }
     }
 
-    /// Records that events were missed: all before now or, with `daemon_came`, the last events of
-    /// the daemon before. A container whose start was attempted may have run in between.
+    /// Records that events were missed: any before now or, if a new daemon came at `daemon_came`, the last of
+    /// the previous daemon. A container whose start was attempted may have run in between.
     pub(crate) fn note_gap(&mut self, daemon_came: Option<Timestamp>) {
         let attempted_at = self.exit.as_ref().and_then(|exit| exit.over_by);
         if let ReportState::AwaitsReplay(_, attempt) = self.report {

@@ -103,7 +103,7 @@ impl Runs {
         if listed.asked <= self.last_event_uptime {
             return InspectNeed::None;
         }
-        // A listing is never older than that. A run that began before is running since.
+        // A listing is at most this old. So it shows the end of a run that began before, not of an earlier run.
         let oldest = shift(times.asked.engine, -LISTING_DELAY);
         let is_long_running =
             matches!(self.state, RunState::Running(start) if start.latest < oldest);
