@@ -5,7 +5,7 @@
 //! ignored by default:
 //!
 //! ```text
-//! cargo test --test it engine:: -- --ignored --test-threads=2
+//! cargo test --test it engine:: -- --ignored --test-threads=1
 //! ```
 
 mod alerting;
