@@ -23,7 +23,7 @@ use signal_hook::iterator::Signals;
 use test_support::container::Container;
 use test_support::fake_engine::{Answer, FakeEngine};
 
-/// Time between two things that happen on the made-up host.
+/// Time between two things that happen on the simulated host.
 const PACE: Duration = Duration::from_secs(3);
 
 fn main() -> Result<(), Box<dyn Error>> {

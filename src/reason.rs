@@ -54,7 +54,7 @@ impl Reason {
         }
     }
 
-    /// Returns the first reason that applies. `oom_killed` tells that the OOM killer was active
+    /// Returns the first reason that applies. `oom_killed` means that the OOM killer was active
     /// during the run. With code 0 the main process survived it.
     #[must_use]
     pub fn classify(code: i64, stop_request: StopRequest, oom_killed: bool) -> Self {

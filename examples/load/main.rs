@@ -1,5 +1,5 @@
 //! What the exporter costs on a host with very many stopped containers, measured on the released
-//! program against a made-up Engine.
+//! program against a simulated Engine.
 //!
 //! ```text
 //! cargo run --release --example load                               # builds the program; four minutes

@@ -280,7 +280,7 @@ impl Inspected {
         let time = |raw| timestamp(&text(raw)?);
         let error = error.and_then(|raw| text_up_to(raw, limits::ERROR_BYTES));
         let (Some(status), Some(code)) = (text(status), scalar(code)) else {
-            return Err(serde_json::Error::custom("it tells no state"));
+            return Err(serde_json::Error::custom("its state is missing"));
         };
         Ok(Self {
             id: text(id),
@@ -302,8 +302,9 @@ impl Inspected {
     }
 }
 
-/// Whether so many checks failed in a row that a container is unhealthy. `Health.Status` does not show that: Docker sets it
-/// to `unhealthy` whenever it ends the checks, because the container stops (moby `container/health.go`).
+/// Whether so many checks failed in a row that a container is unhealthy. `Health.Status` does not
+/// show that: Docker sets it to `unhealthy` whenever it ends the checks, because the container stops
+/// (moby `container/health.go`).
 fn is_unhealthy(failed_checks: Option<u64>, retries: Option<u64>) -> bool {
     // moby `daemon/health.go`
     const DEFAULT_RETRIES: u64 = 3;

@@ -57,7 +57,7 @@ pub(super) enum Presence {
     Unlisted,
     /// In the listing with this number.
     Listed(u64),
-    /// Missing from listings since this uptime. An inspect has to tell whether it is removed.
+    /// Missing from listings since this uptime. An inspect must show whether it is removed.
     Missing(Duration),
     /// Missing from listings, but an inspect found it at this uptime.
     Hidden(Duration),
@@ -191,7 +191,7 @@ impl Container {
         expected.any(|it| *it == code)
     }
 
-    /// Assigns it to a workload, once and for good. `certain` tells that no better image name will
+    /// Assigns it to a workload, once and for good. `certain` means that no better image name will
     /// be known.
     pub(super) fn join_workload(
         &mut self,
@@ -410,7 +410,7 @@ impl Container {
         }
     }
 
-    /// Applies what an inspect tells apart from runs.
+    /// Applies the fields of an inspect that are not about its runs.
     pub(super) fn describe_from_inspect(&mut self, inspected: &Inspected, interner: &mut Interner) {
         if let Some(image) = &inspected.image {
             self.set_image(image, true, interner);

@@ -1,4 +1,4 @@
-//! Which replica of a service a container is, and when it was created. Together they tell which
+//! Which replica of a service a container is, and when it was created. Together they show which
 //! container supersedes which.
 
 use std::cmp::Ordering;

@@ -117,7 +117,7 @@ impl Ledger {
     }
 
     /// Counts and returns the exits that are due, each once. Others wait a while for an inspect or
-    /// an event that may tell the reason.
+    /// an event that may show the reason.
     pub fn report(&mut self, now: Now, events: EventFeed) -> Vec<ExitReport> {
         let mut all = std::mem::take(&mut self.unreported_exits);
         let podman = self.may_be_podman();

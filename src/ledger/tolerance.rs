@@ -21,14 +21,14 @@ pub(super) const START_EVENT_DELAY: SignedDuration = SignedDuration::from_secs(1
 /// listing shows the same.
 pub(super) const LISTING_DELAY: SignedDuration = SignedDuration::from_secs(10);
 
-/// How long to wait for an inspect before an exit is counted without it. An event has told the
+/// How long to wait for an inspect before an exit is counted without it. An event has shown the
 /// reason by then.
 pub(super) const INSPECT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// [`INSPECT_TIMEOUT`] on Podman, where only the inspect tells of the OOM killer, and may take a second.
+/// [`INSPECT_TIMEOUT`] on Podman, where only the inspect reports the OOM killer, and may take a second.
 pub(super) const PODMAN_INSPECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// [`INSPECT_TIMEOUT`] where only the inspect can tell the code, the reason, or whether a missing container is
+/// [`INSPECT_TIMEOUT`] where only the inspect can show the code, the reason, or whether a missing container is
 /// removed. Several attempts have failed by then.
 pub(super) const FINAL_INSPECT_TIMEOUT: Duration = Duration::from_secs(120);
 

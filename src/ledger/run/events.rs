@@ -195,7 +195,7 @@ impl Runs {
         failed
     }
 
-    /// Applies `die`. `doubtful` tells that the code may come from a Docker label. `duration` is
+    /// Applies `die`. `doubtful` means that the code may come from a Docker label. `duration` is
     /// used if the start is unknown. Returns an exit to report that is no longer the last.
     pub(crate) fn apply_die(
         &mut self,

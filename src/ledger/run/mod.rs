@@ -191,7 +191,7 @@ impl Runs {
         !matches!(self.report, ReportState::None | ReportState::Reported)
     }
 
-    /// Whether only an inspect can tell the exit code, whether it ran at all, what a signal meant
+    /// Whether only an inspect can show the exit code, whether it ran at all, what a signal meant
     /// or, on Podman, whether the OOM killer was active.
     pub(super) fn needs_inspect(&self, podman: bool) -> bool {
         self.exit.as_ref().is_some_and(|exit| {

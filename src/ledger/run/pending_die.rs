@@ -88,7 +88,7 @@ impl Runs {
         })
     }
 
-    /// Whether an inspect may tell the end of a run without a seen exit.
+    /// Whether an inspect may show the end of a run whose exit was not seen.
     pub(crate) fn has_unseen_end(&self) -> bool {
         let mut ends = self.pending_dies.iter().map(|it| it.end);
         self.is_running() && ends.any(|end| matches!(end, KnownEnd::Unseen(None, _)))

@@ -42,7 +42,7 @@ prop_compose! {
 }
 
 /// The expected exits: superseded are those with a newer container of the same replica, if the
-/// ledger was told when that was created.
+/// ledger knows when that was created.
 fn truth(all: &[Replica], told: &BTreeSet<String>, shown: &str) -> String {
     let one = |id: &str| {
         let it = all.iter().find(|it| it.id == id).unwrap();

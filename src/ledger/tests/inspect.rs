@@ -16,7 +16,7 @@ fn without_an_inspect_an_exit_is_shown_from_the_listing() {
     assert_eq!(host.exits(), [""; 0]);
     assert!(host.inspect_fails("c1", InspectFailure::Failed));
     assert_eq!(host.exits(), ["web 143 signaled"]);
-    // An inspect would tell more, so it is tried again.
+    // An inspect would show more, so it is tried again.
     assert_eq!(host.report_codes(EventFeed::Off), [0; 0]);
     assert!(host.labels()[0].contains(r#"image="nginx",name="web""#));
     assert_eq!(host.list(std::slice::from_ref(&stopped)), ["c1".into()]);
@@ -98,7 +98,7 @@ fn a_removal_does_not_cut_short_the_wait_for_an_inspect() {
 
 #[test]
 fn how_long_an_exit_waits_for_its_inspect() {
-    // On Podman, or while the Engine may be Podman, only the inspect tells of the OOM killer.
+    // On Podman, or while the Engine may be Podman, only the inspect reports the OOM killer.
     for (podman, millis, code, counted) in [
         (Some(false), 249, 137, false),
         (Some(false), 250, 137, true),
@@ -147,7 +147,7 @@ fn which_run_an_inspect_belongs_to() {
             ],
             &[],
             1,
-            "", // Until a listing tells its labels.
+            "", // Until a listing shows its labels.
         ),
         (
             "a later run that is running, and the exit of the one before",
